@@ -330,6 +330,12 @@ def hits_of(backend: Backend) -> dict[str, int] | None:
     return hits
 
 
+def breaches_of(backend: Backend) -> tuple[tuple[str, str], ...]:
+    """What the code under test did besides computing: kind and text (`SealedBackend.breaches`)."""
+    guard = guarded(backend)
+    return () if guard.read("breaches") is None else tuple(guard.call_method("breaches"))
+
+
 def refusals_of(backend: Backend) -> tuple[type[Exception], ...]:
     """Additional exception classes with which a backend refuses an invalid call (`refusals`).
 

@@ -49,6 +49,8 @@ class Hooks:
         interrupted: whether Ctrl-C was pressed, if the backend runs in pytest's own process.
         expendable: whether the process exists only to run a backend, and may end with it.
         in_fork: whether the process is a fork, in which a case runs that may end it.
+        operator_watch: a `conformance.backends.delegation.OperatorWatch` that sees what functions
+            under test call; None = nobody watches.
         dry_run: whether calls are made only so that the backend compiles them: nothing is compared.
     """
 
@@ -59,6 +61,7 @@ class Hooks:
     expendable: bool = False
     in_fork: bool = False
     dry_run: bool = False
+    operator_watch: Any = None
 
 
 HOOKS: ContextVar[Hooks] = ContextVar("HOOKS", default=Hooks())  # noqa: B039 - it is frozen

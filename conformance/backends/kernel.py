@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 import pkgutil
-from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 if TYPE_CHECKING:
     from conformance.backends.override import OverrideBackend
@@ -17,13 +18,38 @@ BACKEND_PATH = "conformance.backends.kernel:backend"
 """Name under which a process loads the backend."""
 
 
-def set_kernels(kernels: Sequence[tuple[str, str]], device: str) -> None:
-    """Pass the replaced operators to child processes, in an environment variable.
+@dataclass(frozen=True)
+class KernelSettings:
+    """The functions under test.
 
     Args:
         kernels: pairs of an operator and its function, `module:attribute` or `file.py:attribute`.
+        device: whose kernels they replace.
+        allowed: operators of torch that they may call, where a sealed process reports calls.
     """
-    os.environ[ENVIRONMENT_VARIABLE] = json.dumps({"kernels": list(kernels), "device": device})
+
+    kernels: tuple[tuple[str, str], ...]
+    device: str
+    allowed: tuple[str, ...] = ()
+
+
+def set_kernels(settings: KernelSettings) -> None:
+    """Pass the functions under test to child processes, in an environment variable."""
+    os.environ[ENVIRONMENT_VARIABLE] = msgspec.json.encode(settings).decode()
+
+
+def settings() -> KernelSettings:
+    """The functions under test that the environment variable names.
+
+    Raises:
+        ValueError: if the variable is not set.
+    """
+    text = os.environ.get(ENVIRONMENT_VARIABLE)
+    if text is None:
+        raise ValueError(
+            f"{ENVIRONMENT_VARIABLE} is not set: expected to be run by nn-conformance check-kernel"
+        )
+    return msgspec.json.decode(text, type=KernelSettings)
 
 
 def backend() -> OverrideBackend:
@@ -34,15 +60,10 @@ def backend() -> OverrideBackend:
     """
     from conformance.backends.override import OverrideBackend
 
-    text = os.environ.get(ENVIRONMENT_VARIABLE)
-    if text is None:
-        raise ValueError(
-            f"{ENVIRONMENT_VARIABLE} is not set: expected to be run by nn-conformance check-kernel"
-        )
-    settings = json.loads(text)
-    overrides = {operator: import_function(location) for operator, location in settings["kernels"]}
-    name = ", ".join(dict.fromkeys(location for _, location in settings["kernels"]))
-    return OverrideBackend(name[-100:].strip(), overrides, settings["device"])
+    given = settings()
+    overrides = {operator: import_function(location) for operator, location in given.kernels}
+    name = ", ".join(dict.fromkeys(location for _, location in given.kernels))
+    return OverrideBackend(name[-100:].strip(), overrides, given.device)
 
 
 def import_function(location: str) -> Any:

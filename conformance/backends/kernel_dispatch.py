@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 import torch
 
+from conformance.backends.delegation import OperatorWatch
 from conformance.backends.foreign_calls import HOOKS
 from conformance.backends.kernel_output import KernelResults
 from conformance.backends.operators import Operator, call_text
@@ -34,12 +35,14 @@ class Override:
         hits: how often the function ran.
         fell_back: whether the function has called the operator that it replaces.
         on_call: called with the text of each call before it runs, and with an empty text after it.
+        watch: sees the operators that the function calls; None = nobody does.
     """
 
     def __init__(self, operator: Operator, function: Any, *, invalid: bool = False) -> None:
         self.operator, self.function = operator, function
         self.hits, self.fell_back = 0, False
         self.on_call: Callable[[str], None] | None = None
+        self.watch: OperatorWatch | None = None
         self._active = threading.local()
         self._kernel_results = KernelResults(operator, invalid=invalid)
 
@@ -52,6 +55,8 @@ class Override:
         """
         if getattr(self._active, "depth", 0):
             self.fell_back = True
+            if self.watch is not None:
+                self.watch.note_original(self.operator.name)
             return self.operator.call_original(
                 *self.operator.complete_arguments(arguments, keywords)
             )
@@ -61,7 +66,7 @@ class Override:
         if self.on_call is not None:
             self.on_call(call_text(self.operator.name, positional, keyword_only))
         try:
-            result = self.function(*positional, **keyword_only)
+            result = self._run_function(positional, keyword_only)
         except Unsupported:
             raise
         except Exception as error:
@@ -80,6 +85,12 @@ class Override:
         if fault := self._kernel_results.find_fault(result, positional, keyword_only):
             raise KernelError(f"{call_text(self.operator.name, positional, keyword_only)} {fault}")
         return result
+
+    def _run_function(self, positional: Sequence[Any], keyword_only: Mapping[str, Any]) -> Any:
+        if self.watch is None:
+            return self.function(*positional, **keyword_only)
+        with self.watch.while_running(self.operator.overload):
+            return self.function(*positional, **keyword_only)
 
 
 class Overrides:
@@ -124,6 +135,7 @@ class Overrides:
         for override in self.overrides:
             # Read the hook here: torch also runs kernels on its own threads, which have no hooks.
             override.on_call = HOOKS.get().on_inner_call
+            override.watch = HOOKS.get().operator_watch
             operator = override.operator
             library_class: Any = torch.library.Library
             library = library_class(operator.name.partition("::")[0], "IMPL")

@@ -17,16 +17,16 @@ from conformance.backends.sealed_messages import (
     SealedRefusal,
     digest,
 )
-from conformance.backends.sealed_process import Native, SealedProcess
+from conformance.backends.sealed_process import SealedProcess
+from conformance.backends.watch import CHANGES
 
 NOT_OFFERED = frozenset(("dry_run", "script", "script_printer", "record_requests", "isolate"))
 """Members of a backend that need objects of the judge, or code of the backend in its process."""
+DECLARATIONS = frozenset(("numerics", "offers", "inherits"))
+"""Members of a backend that are asked once for the same arguments: they declare, and compute
+nothing. A copy of the judge's process, in which a case may end it, has their answers."""
 JUDGES_CLOCK = frozenset(("stopwatch",))
 """Members of a layer that the judge does not ask: it reads its own clock."""
-
-
-class AnswerChanged(Exception):  # noqa: N818 - what the code under test did
-    """An output holds other numbers than right after its call, and nothing was called since."""
 
 
 class SealedBackend:
@@ -51,6 +51,10 @@ class SealedBackend:
         facts = self._process.call(0, "info").value
         return {**facts, "sealed": self._process.means} if isinstance(facts, dict) else facts
 
+    def breaches(self) -> Sequence[tuple[str, str]]:
+        """What the code under test did besides computing since the last call of this."""
+        return self._process.breaches()
+
     def build(self, call: Any) -> SealedLayer:
         """Build the layer of a call in the process."""
         return _layer(self._process, self._process.call(0, "build", call).value)
@@ -66,8 +70,16 @@ class SealedBackend:
         return self._methods[name]
 
     def _method(self, name: str, parameters: Sequence[str]) -> Callable[..., Any]:
+        known: dict[Any, Any] = {}
+
         def method(*arguments: Any, **keywords: Any) -> Any:
-            return self._process.call(0, name, *arguments, **keywords).value
+            key = arguments, tuple(sorted(keywords.items()))
+            if name in DECLARATIONS and key in known:
+                return known[key]
+            value = self._process.call(0, name, *arguments, **keywords).value
+            if name in DECLARATIONS:
+                known[key] = value
+            return value
 
         kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
         names = [inspect.Parameter(x, kind) for x in parameters if x.isidentifier()]
@@ -91,15 +103,11 @@ class SealedLayer:
         self._has_updated, self._fell_back = False, None
 
     def get(self, native: Any) -> Any:
-        """The numbers of a native.
-
-        Raises:
-            AnswerChanged: if they are others than right after the call that computed it.
-        """
+        """The numbers of a native; a breach if they were others right after its call."""
         array = self._call("get", native)
         first = self._process.first_read(native)
         if first is not None and type(array) is np.ndarray and digest(array) != first[0]:
-            raise AnswerChanged("an output changed after its call had ended")
+            self._process.note_breach(CHANGES, "an output is not what it was after its call")
         return array
 
     def dtype(self, native: Any) -> Any:
@@ -145,6 +153,3 @@ def _layer(process: SealedProcess, reference: Any) -> Any:
         return reference
     kind = CallableSealedLayer if "call" in reference.methods else SealedLayer
     return kind(process, reference)
-
-
-__all__ = ["Native", "SealedBackend", "SealedLayer"]

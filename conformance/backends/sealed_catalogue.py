@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from importlib.abc import MetaPathFinder
 from types import ModuleType
@@ -34,16 +35,28 @@ class Removed:
 
 
 class NoJudge(MetaPathFinder):
-    """Refuses to import the judge's packages."""
+    """Refuses to import the judge's packages.
+
+    Args:
+        on_refusal: called with the name of a package that was refused.
+    """
+
+    def __init__(self, on_refusal: Callable[[str], None]) -> None:
+        self._on_refusal = on_refusal
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> None:
         """Refuse a package of the judge; leave all others to the next finder."""
         if _is_judges(name):
+            self._on_refusal(name)
             raise Unsupported(f"{name} in a sealed process")
 
 
-def remove_judge() -> None:
-    """Remove the judge's packages from this process; the catalogue keeps what adapters read."""
+def remove_judge(on_refusal: Callable[[str], None]) -> None:
+    """Remove the judge's packages from this process; the catalogue keeps what adapters read.
+
+    Args:
+        on_refusal: called with the name of one of them that is imported again.
+    """
     from conformance.layers import CATALOGUE
     from conformance.spec.layer_spec import Variation
     from conformance.spec.parts import Conditions, Generation, Oracle
@@ -61,7 +74,7 @@ def remove_judge() -> None:
             for key, value in list(vars(module).items()):
                 if _is_judges(_home_of(value)):
                     setattr(module, key, removed)
-    sys.meta_path.insert(0, NoJudge())
+    sys.meta_path.insert(0, NoJudge(on_refusal))
     gc.collect()
 
 

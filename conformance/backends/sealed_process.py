@@ -10,8 +10,9 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,8 @@ from conformance.backends.sealed_messages import (
     encode_request,
     rebuild_exception,
 )
+from conformance.backends.watch import KINDS, LIVES_ON
+from conformance.model.plain_text import bounded
 from conformance.model.temp_cleanup import PREFIX, write_owner
 
 HIDDEN_PREFIXES = ("CONFORMANCE_", "PYTEST_", "HYPOTHESIS_")
@@ -36,6 +39,13 @@ FOLDER_VARIABLES = (
     "TRITON_CACHE_DIR", "NUMBA_CACHE_DIR", "CUDA_CACHE_PATH",
 )  # fmt: skip
 """Environment variables that name a folder to write in: the process gets its own."""
+
+
+MAX_REPORT = 1 << 16
+"""Most bytes of reports that are read after a call."""
+IDLE_SECONDS, MAX_IDLE_SHARE = 0.02, 0.5
+"""How long an idle process is watched, and the share of this that it may compute."""
+SECONDS_BETWEEN_WATCHES = 2.0
 
 
 class Native:
@@ -80,6 +90,7 @@ class SealedProcess:
         self._natives: weakref.WeakValueDictionary[int, Native] = weakref.WeakValueDictionary()
         self._dropped: list[int] = []
         self._first_reads: Mapping[int, tuple[bytes, str]] = {}
+        self._noted: list[tuple[str, str]] = []
 
     def call(self, target: int, member: str, *arguments: Any, **keywords: Any) -> Answer:
         """Call a method.
@@ -117,6 +128,42 @@ class SealedProcess:
     def first_read(self, native: Any) -> tuple[bytes, str] | None:
         """Digest and dtype of an output right after its call; None if something ran since."""
         return self._first_reads.get(native.sealed_number()) if type(native) is Native else None
+
+    def note_breach(self, kind: str, text: str) -> None:
+        """Note what the code under test did."""
+        self._noted.append((kind, text))
+
+    def breaches(self) -> list[tuple[str, str]]:
+        """What the code under test did besides computing since the last call of this."""
+        noted, self._noted = self._noted, []
+        found = list(dict.fromkeys([*noted, *self._read_reports(), *self._find_left_behind()]))
+        now = time.monotonic()
+        if now - self._watched > SECONDS_BETWEEN_WATCHES:
+            self._watched = now
+            before = self._cpu_seconds()
+            time.sleep(IDLE_SECONDS)
+            if self._cpu_seconds() - before > MAX_IDLE_SHARE * IDLE_SECONDS:
+                found.append((LIVES_ON, "it computes while nothing is asked of it"))
+        return found
+
+    def _read_reports(self) -> Iterator[tuple[str, str]]:
+        with contextlib.suppress(BlockingIOError):
+            for line in os.read(self._reports, MAX_REPORT).decode("utf-8", "replace").splitlines():
+                kind, _, text = line.partition("\t")
+                if kind in KINDS:
+                    yield kind, bounded(text)
+
+    def _find_left_behind(self) -> Iterator[tuple[str, str]]:
+        """Processes that the code under test has started and that still run (Linux)."""
+        if self._process is None:
+            return
+        known = {self._process.pid, *self._own_processes}
+        for process in _descendants(self._process.pid):
+            if process not in known:
+                yield LIVES_ON, f"the process {_process_name(process)} runs after the call"
+
+    def _cpu_seconds(self) -> float:
+        return sum(map(_process_seconds, self._own_processes))
 
     def _ask(self, request: Request) -> Answer:
         with self._lock:
@@ -159,6 +206,7 @@ class SealedProcess:
             return
         process.kill()
         process.wait()
+        os.close(self._reports)
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def start(self) -> None:
@@ -178,20 +226,51 @@ class SealedProcess:
             k: v for k, v in os.environ.items() if not k.startswith(HIDDEN_PREFIXES)
         } | dict.fromkeys(FOLDER_VARIABLES, str(self._folder))  # fmt: skip
         module = "conformance.backends.sealed_worker"
+        self._reports, report_end = os.pipe()
+        os.set_blocking(self._reports, False)
         self._process = subprocess.Popen(
             [sys.executable, "-P", str(confinement.__file__), str(self._folder), module],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=own,
+            pass_fds=(report_end,),
         )
+        os.close(report_end)
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._pipe = Pipe(self._process.stdout, self._process.stdin)
         try:
-            answer = self._exchange(pickle.dumps((self.backend, list(sys.path))))
+            answer = self._exchange(pickle.dumps((self.backend, list(sys.path), report_end)))
         except SealedError as error:
             raise BackendError(f"backend {self.backend!r}: {error}, while it was loaded") from error
         problem, self.means = answer.value
         if problem:
             self.stop()
             raise BackendError(str(problem))
+        self._own_processes = _descendants(self._process.pid)
+        self._watched = time.monotonic()
+
+
+def _descendants(process: int) -> list[int]:
+    """Numbers of the processes that a process and its children have started; none without /proc."""
+    found = []
+    with contextlib.suppress(OSError):
+        for tasks in Path(f"/proc/{process}/task").iterdir():
+            for child in map(int, (tasks / "children").read_text(encoding="ascii").split()):
+                found += [child, *_descendants(child)]
+    return found
+
+
+def _process_name(process: int) -> str:
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{process}/comm").read_text(encoding="utf-8").strip()
+    return str(process)
+
+
+def _process_seconds(process: int) -> float:
+    """Seconds that a process has computed on all its threads."""
+    with contextlib.suppress(OSError, ValueError):
+        fields = Path(f"/proc/{process}/stat").read_text(encoding="utf-8").rpartition(")")[2]
+        user, system = fields.split()[11:13]
+        return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+    return 0.0

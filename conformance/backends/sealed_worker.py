@@ -14,11 +14,12 @@ import pickle
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
 from conformance.backends.confinement import APPLIED_VARIABLE
+from conformance.backends.foreign_calls import hooks
 from conformance.backends.guard import COMPUTING_MEMBERS, BackendError, unguarded_backend
 from conformance.backends.registry import load
 from conformance.backends.sanitize import RESULT_READERS
@@ -36,7 +37,11 @@ from conformance.backends.sealed_messages import (
     encode_answer,
     to_message,
 )
+from conformance.backends.watch import DELEGATES, Watch
 from conformance.model.untrusted import is_of_type, sequence_elements
+
+if TYPE_CHECKING:
+    from conformance.backends.delegation import OperatorWatch
 
 DATA_MEMBERS = frozenset(("get", "attributes", "module_facts"))
 """Members of a layer whose arrays are numbers for the judge; those of all others are natives."""
@@ -182,16 +187,39 @@ def _take_pipes() -> Pipe:
 
 def main() -> None:
     """Load a backend, and answer requests until the judge ends."""
-    pipe, process = _take_pipes(), os.getpid()
-    name, path = pickle.loads(pipe.receive())
+    pipe = _take_pipes()
+    name, path, reports = pickle.loads(pipe.receive())
     sys.path[:] = path
-    remove_judge()
     warnings.simplefilter("ignore")
     problem, server = "", None
-    try:
-        server = SealedServer(unguarded_backend(load(name)))
-    except BackendError as error:
-        problem = str(error)
+    watch = Watch(reports)
+    remove_judge(lambda package: watch.report(DELEGATES, package))
+    with hooks(operator_watch=_watch_operators(name, watch)):
+        watch.start_audit()
+        try:
+            server = SealedServer(unguarded_backend(load(name)))
+        except BackendError as error:
+            problem = str(error)
+        _serve(pipe, server, problem, watch)
+
+
+def _watch_operators(name: str, watch: Watch) -> OperatorWatch | None:
+    """A watch of the operators that functions under test call; None for other backends."""
+    from conformance.backends import kernel
+
+    if name != kernel.BACKEND_PATH:
+        return None
+    from conformance.backends.delegation import CONTRACTIONS, OperatorWatch
+    from conformance.backends.operators import dispatch_key
+
+    settings = kernel.settings()
+    operators = OperatorWatch(lambda called: watch.report(DELEGATES, called), settings.allowed)
+    operators.watch_threads(CONTRACTIONS, dispatch_key(settings.device))
+    return operators
+
+
+def _serve(pipe: Pipe, server: SealedServer | None, problem: str, watch: Watch) -> NoReturn:
+    process = os.getpid()
     gc.collect()
     gc.freeze()
     means = os.environ.pop(APPLIED_VARIABLE, "") or "nothing is taken from it"
@@ -201,6 +229,7 @@ def main() -> None:
             message = pipe.receive()
         except EOFError:
             break
+        watch.begin_call()
         answer = server.answer(message)
         if os.getpid() != process:
             break  # a copy that the backend made of this process

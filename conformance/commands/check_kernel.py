@@ -6,14 +6,12 @@ import argparse
 import dataclasses
 import json
 import math
-import secrets
 import sys
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from conformance.model.limits import SEED_COUNT
 from conformance.model.plain_text import bounded, visible
 from conformance.model.usage_error import UsageError
 
@@ -55,6 +53,12 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     add_argument("--memory-guard", action="store_true",
         help="end each case in which the function reads or writes beyond its memory (Linux)"
         )  # fmt: skip
+    add_argument("--isolation", choices=("sealed", "process"), metavar="KIND",
+        help="sealed (default): the function runs in a process that its judge alone can ask; "
+        "process: beside the judge, which the memory guard needs")  # fmt: skip
+    add_argument("--allow", default="", metavar="OPERATORS",
+        help="comma list of torch's operators that the function may call to do its work"
+        )  # fmt: skip
     add_argument("--json", action="store_true", help="print the score as JSON")
     parser.set_defaults(run=run)
 
@@ -95,6 +99,9 @@ def _read_examination(options: argparse.Namespace) -> Examination:
     from conformance.layers.reached import layers_reaching
 
     operators, kernels = options.op, options.kernels
+    if options.isolation == "sealed" and options.memory_guard:
+        raise UsageError("--memory-guard: expected --isolation=process with it")
+    options.isolation = options.isolation or ("process" if options.memory_guard else "sealed")
     if len(operators) != len(kernels):
         raise UsageError(
             f"{len(kernels)} functions and {len(operators)} --op: expected one operator for each"
@@ -112,11 +119,11 @@ def _read_examination(options: argparse.Namespace) -> Examination:
         layers or _refuse_unreached(operators, options.device, kernels),
         _parse_dtypes(options.dtype),
         options.profile,
-        secrets.randbelow(SEED_COUNT)
-        if options.seed is None
-        else _parse_number("--seed", options.seed),
+        None if options.seed is None else _parse_number("--seed", options.seed),
         _parse_number("--failures", options.failures),
         _build_guard() if options.memory_guard else None,
+        options.isolation == "sealed",
+        tuple(part.strip() for part in options.allow.split(",") if part.strip()),
     )
 
 
@@ -174,12 +181,12 @@ def _refuse_unreached(operators: list[str], device: str, kernels: list[str]) -> 
     """
     from conformance.backends.capabilities import DEFAULT_TIMEOUT
     from conformance.backends.guard import BackendError
-    from conformance.backends.kernel import BACKEND_PATH, set_kernels
+    from conformance.backends.kernel import BACKEND_PATH, KernelSettings, set_kernels
     from conformance.isolation.probe import ProbeQuery
     from conformance.isolation.probe_process import probe_in_process
     from conformance.isolation.process import start_seconds
 
-    set_kernels(list(zip(operators, kernels, strict=True)), device)
+    set_kernels(KernelSettings(tuple(zip(operators, kernels, strict=True)), device))
     try:
         probe_in_process(
             ProbeQuery(BACKEND_PATH, (), (), (), True, (), None), start_seconds(DEFAULT_TIMEOUT)
@@ -211,6 +218,8 @@ def _score_lines(score: Score) -> Iterator[str]:
             f"{_percent(score.share)} of {score.checked:,} cases right{wrong_text}; "
             f"{score.declined:,} declined"
         )
+    for kind, texts in score.breaches.items():
+        yield from _wrapped(f"{kind}: {', '.join(texts)}")
     text = ", ".join(f"{count} {status}" for status, count in sorted(score.items.items()))
     if score.left_out:
         text += f"; {score.left_out} not run, since enough had failed"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import secrets
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -12,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from conformance.backends.capabilities import DEFAULT_TIMEOUT
-from conformance.backends.kernel import BACKEND_PATH, set_kernels
+from conformance.backends.kernel import BACKEND_PATH, KernelSettings, set_kernels
+from conformance.backends.watch import KINDS
 from conformance.checks import CHECKS
 from conformance.isolation.isolated_engine import IsolatedEngine
 from conformance.isolation.probe import ProbeQuery, ProbeResult
@@ -23,7 +25,8 @@ from conformance.known.entry import load_entries
 from conformance.layers.encoding import CaseError, decode_verdict_case
 from conformance.model.case import Verdict
 from conformance.model.cause import NEEDS
-from conformance.model.limits import Limits, memory_per_worker
+from conformance.model.limits import SEED_COUNT, Limits, memory_per_worker
+from conformance.model.protocols import SEALED_PREFIX
 from conformance.timing.workloads import plan_calls
 
 WRONG = ("failed", "crashed", "hung")
@@ -42,9 +45,11 @@ class Examination:
         layers: names of the catalogue.
         dtypes: torch's names.
         profile: one of `PROFILES`.
-        seed: seed of the cases.
+        seed: seed of the cases; None = one that is drawn after the kernel was loaded.
         failures: number of failing items after which to stop; 0 = never.
         memory_guard: the library that guards the memory of the kernel; None = no guard.
+        sealed: the kernel runs in a process that has nothing of its judge's.
+        allowed: operators of torch that a sealed kernel may call.
     """
 
     kernels: tuple[tuple[str, str], ...]
@@ -52,9 +57,11 @@ class Examination:
     layers: tuple[str, ...]
     dtypes: tuple[str, ...]
     profile: str
-    seed: int
+    seed: int | None
     failures: int
     memory_guard: Path | None = None
+    sealed: bool = True
+    allowed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -101,7 +108,9 @@ class Score:
     """The result of an examination; `--json` prints these fields.
 
     Args:
-        verdict: `"right"`, `"wrong"`, or `"unchecked"` if nothing was judged.
+        verdict: `"right"`, `"wrong"`, or `"unchecked"` if nothing was judged; of a sealed run also
+            what the code does besides computing, one of `watch.KINDS`.
+        breaches: kind → what the code does, of that kind.
         kernels: operator → its function.
         hits: operator → number of calls of its function.
         device, profile, seed: as examined.
@@ -137,6 +146,7 @@ class Score:
     speed: tuple[Speed, ...] = ()
     info: Mapping[str, str] = field(default_factory=dict)
     seconds: float = 0.0
+    breaches: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def examine(
@@ -153,25 +163,27 @@ def examine(
         BackendError: if the kernel or the operator does not exist, or its arguments do not fit.
     """
     started = time.perf_counter()
-    set_kernels(examination.kernels, examination.device)
+    set_kernels(KernelSettings(examination.kernels, examination.device, examination.allowed))
+    address = f"{SEALED_PREFIX}{BACKEND_PATH}" if examination.sealed else BACKEND_PATH
     request = ProbeQuery(
-        BACKEND_PATH, examination.layers, tuple(CHECKS), examination.dtypes, True, (), None
+        address, examination.layers, tuple(CHECKS), examination.dtypes, True, (), None
     )
     offer = probe_in_process(request, start_seconds(DEFAULT_TIMEOUT))
     profile = PROFILES[examination.profile]
     offer = dataclasses.replace(offer, items=profile.choose_items(offer.items))
     examples = profile.examples
+    seed = secrets.randbelow(SEED_COUNT) if examination.seed is None else examination.seed
     child = Child(
-        BACKEND_PATH,
+        address,
         examples,
-        examination.seed,
+        seed,
         (),
         Limits(offer.timeout, memory_per_worker(1)),
         base=BASE,
         guard=examination.memory_guard,
     )
     engine = IsolatedEngine(
-        child, offer.backend, examples, examination.seed, load_entries(offer.backend, (), BASE),
+        child, offer.backend, examples, seed, load_entries(offer.backend, (), BASE),
         bases=offer.bases,
     )  # fmt: skip
     verdicts: list[Verdict] = []
@@ -181,7 +193,7 @@ def examine(
                 break
             verdicts.append(engine.run(item))
             on_verdict(item, verdicts[-1])
-        score = _make_score(examination, offer, verdicts)
+        score = _make_score(dataclasses.replace(examination, seed=seed), offer, verdicts)
         if score.verdict == "right":
             speeds = _time_calls(child, score.layers, examination.dtypes[0], offer.devices)
             score = dataclasses.replace(score, speed=speeds)
@@ -206,13 +218,16 @@ def _make_score(examination: Examination, offer: ProbeResult, verdicts: Sequence
     failing = [v for v in verdicts if v.status in WRONG]
     # Cases that fail as listed show nothing of the kernel: torch refuses them before it runs.
     any_right = any(v.status in ("passed", "known") and v.comparisons for v in verdicts)
+    breaches = _breaches(failing)
+    judged = "wrong" if failing else "right" if any_right else "unchecked"
     return Score(
-        verdict="wrong" if failing else "right" if any_right else "unchecked",
+        verdict=next(iter(breaches), judged),
+        breaches=breaches,
         kernels=dict(examination.kernels),
         hits=dict(hits),
         device=", ".join(offer.devices),
         profile=examination.profile,
-        seed=examination.seed,
+        seed=examination.seed or 0,
         layers=tuple(dict.fromkeys(v.layer for v in verdicts if any(v.hits.values()))),
         checked=checked,
         failed=failed,
@@ -225,6 +240,17 @@ def _make_score(examination: Examination, offer: ProbeResult, verdicts: Sequence
         reasons=dict(reasons.most_common(10)),
         info=offer.info,
     )
+
+
+def _breaches(failing: Sequence[Verdict]) -> dict[str, tuple[str, ...]]:
+    """What the code under test does besides computing, the gravest kind first."""
+    found: dict[str, dict[str, None]] = {kind: {} for kind in KINDS}
+    for verdict in failing:
+        findings = [verdict.failure, *(cause.failure for cause in verdict.others)]
+        for finding in findings:
+            if finding is not None and finding.kind == "breach":
+                found[finding.what][finding.says] = None
+    return {kind: tuple(texts) for kind, texts in found.items() if texts}
 
 
 def _operator_name(examination: Examination, name: str) -> str:

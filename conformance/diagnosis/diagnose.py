@@ -30,7 +30,7 @@ from conformance.model.case import Case, Numerics, Unsupported
 from conformance.model.cause import Cause, Need
 from conformance.model.failure import Failure, Inapplicable
 from conformance.model.finding import OPERANDS_PREFIX, Finding, json_number_or_none
-from conformance.model.finding_text import finding_message
+from conformance.model.finding_text import breach_of_kind, finding_message
 
 if TYPE_CHECKING:
     from conformance.items.engine_protocol import EngineLike
@@ -120,6 +120,10 @@ class _Investigation:
             earlier: causes of the same kind; cases that they explain do not belong to this one.
         """
         device, stream = self._item.device, self._context.stream
+        breach = breach_of_kind(kind)
+        if breach is not None:
+            # What the code reaches for does not depend on the case.
+            return self._describe(on_device(stream[index], device), breach, kind, (), shrunk=False)
 
         def is_explained(candidate: Case) -> bool:
             return any(

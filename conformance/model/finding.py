@@ -34,6 +34,7 @@ KINDS = (
     "declared",  # reasons for declining that other cases contradict
     "allowance",  # a known failure fails more often than it may
     "stale",  # a known failure no longer fails
+    "breach",  # the code under test let others compute, or reached for its judge
     "lost",  # the process crashed or hung
     "unchecked",  # nothing was compared
     "internal",  # the suite's own code failed

@@ -32,6 +32,7 @@ _PHRASES: Mapping[str, str] = {
     "declared": "a reason that is not true",
     "allowance": "a known failure fails too often",
     "stale": "a stale known failure",
+    "breach": "the code under test {what}",
     "lost": "{says}",
     "unchecked": "{what}",
     "internal": "the suite's own code failed",
@@ -73,9 +74,18 @@ def cause_kind(finding: Finding) -> str:
     if finding.kind == "refusal":
         outcome = f"refused by {finding.exception}" if finding.exception else "accepted"
         return f"{finding.what}: {outcome}"
+    if finding.kind == "breach":
+        return _head(finding)
     if finding.exception:
         return f"{_PHRASES['exception'].format(**vars(finding))}: {text_without_numbers(finding)}"
     return kind_and_part(finding)
+
+
+def breach_of_kind(kind: str) -> Finding | None:
+    """The breach that a kind of cause is; None if it is none."""
+    prefix = _PHRASES["breach"].partition("{")[0]
+    what, _, says = kind.removeprefix(prefix).partition(": ")
+    return Finding("breach", what, says=says) if kind.startswith(prefix) else None
 
 
 def text_without_numbers(finding: Finding, number: str = "…") -> str:
@@ -129,12 +139,13 @@ _HEADS: Mapping[str, Callable[[Finding], str]] = {
     "count": lambda f: f"got {f.got} {f.what}, wanted {f.wanted}",
     "contract": lambda f: f"{f.what} returned {f.got}: expected {f.wanted}",
     "memory": lambda f: f"{tensor_phrase(f)} shares memory with {f.got}: expected {f.wanted}",
+    "breach": lambda f: f"the code under test {f.what}: {f.says}",
     "support": lambda f: "declines at random, or by the values",
     "allowance": lambda f: f"the known failure {f.what!r} fails too often",
     **{kind: lambda f: f.says for kind in _VERBATIM},
 }
 # Kinds whose first line is their full text.
-_ONE_LINE_KINDS = ("exception", "count", "contract", "memory", *_VERBATIM)
+_ONE_LINE_KINDS = ("breach", "exception", "count", "contract", "memory", *_VERBATIM)
 
 
 def _head(finding: Finding) -> str:

@@ -12,6 +12,7 @@ from functools import cached_property
 from conformance.arithmetic.grading import numerics_by_grade, promised_grade, promised_numerics
 from conformance.backends.capabilities import (
     base_of,
+    breaches_of,
     cases_per_structure,
     hits_of,
     info_of,
@@ -182,6 +183,11 @@ class Engine:
     def counts_hits(self) -> bool:
         """Whether the backend counts how often the functions under test run."""
         return hits_of(self.backend) is not None
+
+    @lazy
+    def sees_breaches(self) -> bool:
+        """Whether the backend runs in a process that reports what the code reaches for."""
+        return guarded(self.backend).read("breaches") is not None
 
     def declared_numerics(self, item: Item) -> Numerics | None:
         """The backend's declaration of its arithmetic for an item; None without one."""
@@ -461,6 +467,10 @@ class Engine:
         """The outcome of one check on one case; the arguments are those of `try_case`."""
         hits_before = hits_of(self.backend) if backend is None and self.counts_hits else None
         outcome_without_hits = self._outcome_without_hits(item, case, numerics, backend)
+        breaches = breaches_of(self.backend) if backend is None and self.sees_breaches else ()
+        if breaches:
+            kind, text = breaches[0]
+            outcome_without_hits = Outcome.from_finding(Finding("breach", kind, says=text))
         if hits_before is None:
             return outcome_without_hits
         hits_after = hits_of(self.backend) or {}

@@ -1,0 +1,312 @@
+"""Which operators of torch do the work that a function under test should do itself.
+
+A function may use torch to allocate memory, to look at tensors from another side and to copy them.
+What sums, sorts, contracts or normalises is its own work. What else is its own work depends on the
+operator that it replaces:
+
+- an element-by-element operator: functions such as exp, and limits such as clamp;
+- one that moves numbers: indexing, concatenation and padding.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+FREE = frozenset(
+    [
+        "clone",
+        "copy",
+        "_to_copy",
+        "contiguous",
+        "empty",
+        "empty_like",
+        "empty_strided",
+        "empty_permuted",
+        "new_empty",
+        "new_empty_strided",
+        "zeros",
+        "zeros_like",
+        "new_zeros",
+        "ones",
+        "ones_like",
+        "new_ones",
+        "full",
+        "full_like",
+        "new_full",
+        "scalar_tensor",
+        "fill",
+        "zero",
+        "arange",
+        "resize",
+        "set",
+        "detach",
+        "alias",
+        "lift_fresh",
+        "lift_fresh_copy",
+        "item",
+        "_local_scalar_dense",
+        "is_same_size",
+        "is_nonzero",
+        "equal",
+        "size",
+        "stride",
+        "numel",
+        "dim",
+        "is_contiguous",
+        "sym_size",
+        "sym_stride",
+        "sym_numel",
+        "storage_offset",
+        "record_stream",
+        "is_pinned",
+        "pin_memory",
+        "result_type",
+        "broadcast_tensors",
+        "expand_copy",
+        "view_copy",
+        "_unsafe_view",
+        "_reshape_copy",
+        "_efficientzerotensor",
+        "_has_compatible_shallow_copy_type",
+        "set_data",
+        "data",
+        "_version",
+        "retains_grad",
+        "requires_grad",
+        "set_source_Storage_storage_offset",
+    ]
+)
+"""Operators that allocate, copy or describe, besides all views."""
+PICKING = frozenset(
+    [
+        "index",
+        "_unsafe_index",
+        "index_select",
+        "gather",
+        "take",
+        "take_along_dim",
+        "cat",
+        "concat",
+        "stack",
+        "hstack",
+        "vstack",
+        "constant_pad_nd",
+        "pad",
+        "roll",
+        "flip",
+        "fliplr",
+        "flipud",
+        "repeat",
+        "tile",
+        "repeat_interleave",
+        "scatter",
+        "index_put",
+        "_index_put_impl",
+        "index_copy",
+        "index_fill",
+        "masked_select",
+        "masked_fill",
+        "masked_scatter",
+        "where",
+        "tril",
+        "triu",
+        "rot90",
+        "diag_embed",
+        "pixel_shuffle",
+        "pixel_unshuffle",
+        "channel_shuffle",
+        "nonzero",
+    ]
+)
+"""Operators that choose or place numbers."""
+ARITHMETIC = frozenset(
+    [
+        "add",
+        "sub",
+        "mul",
+        "div",
+        "neg",
+        "rsub",
+        "abs",
+        "sign",
+        "sgn",
+        "floor",
+        "ceil",
+        "round",
+        "trunc",
+        "frac",
+        "fmod",
+        "remainder",
+        "reciprocal",
+        "square",
+        "true_divide",
+        "floor_divide",
+        "addcmul",
+        "addcdiv",
+        "lerp",
+        "eq",
+        "ne",
+        "lt",
+        "le",
+        "gt",
+        "ge",
+        "isnan",
+        "isinf",
+        "isfinite",
+        "isneginf",
+        "isposinf",
+        "logical_and",
+        "logical_or",
+        "logical_not",
+        "logical_xor",
+        "bitwise_and",
+        "bitwise_or",
+        "bitwise_not",
+        "bitwise_xor",
+        "bitwise_left_shift",
+        "bitwise_right_shift",
+        "__lshift__",
+        "__rshift__",
+        "__and__",
+        "__or__",
+        "__xor__",
+        "copysign",
+        "signbit",
+        "nan_to_num",
+        "conj_physical",
+        "_conj_physical",
+        "positive",
+    ]
+)
+"""Element-by-element operators that no layer consists of alone."""
+
+
+def base_name(name: str) -> str:
+    """An operator's name without namespace, overload and mark of writing: `"add"`."""
+    base = name.partition("::")[2].partition(".")[0] or name
+    return base if base.startswith("__") else base.rstrip("_")
+
+
+def kind_of(overload: Any) -> str:
+    """The kind of an operator: `free`, `picks`, `arithmetic`, `elementwise` or `computes`."""
+    name = base_name(overload._schema.name)
+    if name in FREE or overload.is_view:
+        return "free"
+    if name in PICKING:
+        return "picks"
+    if name in ARITHMETIC:
+        return "arithmetic"
+    return "elementwise" if torch.Tag.pointwise in overload.tags else "computes"
+
+
+def kinds_of_own_work(overload: Any) -> frozenset[str]:
+    """The kinds of operators that do the work of the given operator."""
+    own = {"picks": ("picks",), "arithmetic": ("arithmetic", "elementwise")}
+    kind = kind_of(overload)
+    return frozenset(("computes", *own.get(kind, (kind,))))
+
+
+class _Log(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    def __init__(self, note: Callable[[Any], None]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._note = note
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        """Note an operator, and run it."""
+        self._note(func)
+        return func(*args, **(kwargs or {}))
+
+
+class OperatorWatch:
+    """Reports the operators of torch that do a function's own work while it runs.
+
+    A mode of torch's dispatcher sees the thread that runs the function. Kernels put in place of
+    torch's own, which report and call them, see all other threads.
+
+    Args:
+        report: called with the name of each such operator.
+        allowed: names of operators that may be called.
+    """
+
+    def __init__(self, report: Callable[[str], None], allowed: Sequence[str] = ()) -> None:
+        self._report = report
+        self._allowed = frozenset(map(base_name, allowed))
+        self._running: dict[int, frozenset[str]] = {}
+        self._libraries: list[Any] = []
+
+    @contextmanager
+    def while_running(self, overload: Any) -> Iterator[None]:
+        """Watch a `with` block in which a function runs in place of an operator."""
+        own_work, thread = kinds_of_own_work(overload), threading.get_ident()
+        outer = self._running.get(thread)
+        self._running[thread] = own_work
+        try:
+            with _Log(lambda called: self._note(called, own_work)):
+                yield
+        finally:
+            if outer is None:
+                del self._running[thread]
+            else:
+                self._running[thread] = outer
+
+    def note_original(self, name: str) -> None:
+        """Report that a function called the operator that it replaces."""
+        if base_name(name) not in self._allowed:
+            self._report(name)
+
+    def _note(self, overload: Any, own_work: frozenset[str]) -> None:
+        name = overload._schema.name
+        if base_name(name) not in self._allowed and kind_of(overload) in own_work:
+            self._report(name)
+
+    def watch_threads(self, names: Sequence[str], key: str) -> None:
+        """Watch operators on all threads.
+
+        Args:
+            names: names of operators; those without a kernel for the key are left out.
+            key: dispatch key of the device.
+        """
+        get_kernel = getattr(torch.library, "get_kernel", None)
+        if get_kernel is None:
+            return
+        keys = torch._C.DispatchKeySet(getattr(torch._C.DispatchKey, key))
+        library_class: Any = torch.library.Library
+        library = library_class("aten", "IMPL")
+        for name in names:
+            packet = getattr(torch.ops.aten, name, None)
+            if packet is None or not torch._C._dispatch_has_kernel_for_dispatch_key(
+                f"aten::{name}", key
+            ):
+                continue
+            overload = packet.default
+            original = get_kernel(f"aten::{name}", key)
+
+            def run(*arguments: Any, _original: Any = original, _called: Any = overload, **kw: Any):
+                self._note_other_thread(_called)
+                return _original.call_boxed(keys, *arguments, **kw)
+
+            library.impl(overload, run, key)
+        self._libraries.append(library)
+
+    def _note_other_thread(self, overload: Any) -> None:
+        """Report an operator that another thread calls than the one that runs a function."""
+        if self._running and threading.get_ident() not in self._running:
+            for own_work in list(self._running.values()):
+                self._note(overload, own_work)
+
+
+CONTRACTIONS = (
+    "mm", "addmm", "bmm", "baddbmm", "addbmm", "addmv", "mv", "dot", "convolution",
+    "_softmax", "_log_softmax", "native_layer_norm", "native_batch_norm", "native_group_norm",
+    "_scaled_dot_product_flash_attention_for_cpu", "gelu", "max_pool2d_with_indices",
+    "avg_pool2d", "mkldnn_convolution", "embedding", "sum", "mean", "amax", "cumsum",
+)  # fmt: skip
+"""Operators that are watched on all threads."""

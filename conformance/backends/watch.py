@@ -1,0 +1,119 @@
+"""The report of a sealed process on what the code under test reaches for.
+
+Each line goes through a pipe to the judge as it happens, so nothing that the code does later can
+take it back. The hook of `sys.addaudithook` cannot be removed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+DELEGATES = "delegates"
+TAMPERS = "tampers"
+LIVES_ON = "lives on"
+CHANGES = "changes its answer"
+KINDS = (TAMPERS, CHANGES, DELEGATES, LIVES_ON)
+"""What code under test does besides computing, the gravest first: it reaches for its judge, an
+output changes after its call, others do its work, or it works on after the call."""
+MAX_LINE = 300
+_LIBRARIES = re.compile(
+    r"(^|/)lib(torch|c10|mkl|openblas|blas|cblas|lapack|blis|dnnl|cudnn|cublas|cufft|onednn)",
+    re.IGNORECASE,
+)
+_COMPILERS = re.compile(
+    r"^(gcc|g\+\+|cc|c\+\+|clang|clang\+\+|nvcc|hipcc|ptxas|ld|as|ninja|cmake|nvdisasm|cuobjdump|"
+    r"fatbinary|ldconfig|uname|which|lscpu|sh)(-?\d[\d.]*)?$"
+)
+_OTHER_PROCESS = re.compile(r"^/proc/(?!self/|thread-self/|\d+/task/)\d+/(mem|environ|maps|fd)")
+_SUITE = re.compile(r"/conformance/(oracles|strategies|checks|laws|run)/")
+_PROCESS_EVENTS = ("os.fork", "os.forkpty", "os.posix_spawn", "os.exec", "os.spawn")
+
+
+class Watch:
+    """Writes reports to a pipe, each once in a call.
+
+    Args:
+        descriptor: the pipe.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._written: set[str] = set()
+
+    def begin_call(self) -> None:
+        """Report what the next call does even if an earlier one did the same."""
+        self._written.clear()
+
+    def report(self, kind: str, text: str) -> None:
+        """Report what the code does; again only what was not reported before."""
+        line = f"{kind}\t{' '.join(text.split())}"[:MAX_LINE]
+        if line not in self._written:
+            self._written.add(line)
+            with contextlib.suppress(OSError):
+                os.write(self._descriptor, line.encode("utf-8", "replace") + b"\n")
+
+    def start_audit(self) -> None:
+        """Report what the interpreter does for the code from now on."""
+        report = self.report
+
+        def hook(event: str, arguments: tuple[Any, ...]) -> None:
+            read = _EVENTS.get(event)
+            if read is not None:
+                with contextlib.suppress(Exception):
+                    found = read(arguments)
+                    if found is not None:
+                        report(*found)
+
+        sys.addaudithook(hook)
+
+
+def _opened(arguments: tuple[Any, ...]) -> tuple[str, str] | None:
+    path = arguments[0]
+    if not isinstance(path, (str, bytes)):
+        return None
+    text = os.fsdecode(path)
+    if _OTHER_PROCESS.match(text) and not text.startswith(f"/proc/{os.getpid()}/"):
+        return TAMPERS, f"opens {text}"
+    return (DELEGATES, "the suite's own code") if _SUITE.search(os.path.realpath(text)) else None
+
+
+def _loaded_library(arguments: tuple[Any, ...]) -> tuple[str, str] | None:
+    name = arguments[0]
+    if isinstance(name, (str, bytes)) and _LIBRARIES.search(os.fsdecode(name)):
+        return DELEGATES, f"the library {os.path.basename(os.fsdecode(name))}"
+    return None
+
+
+def _started_process(arguments: tuple[Any, ...]) -> tuple[str, str] | None:
+    program = os.path.basename(str(arguments[0] or (arguments[1] or [""])[0]))
+    return None if _COMPILERS.match(program) else (DELEGATES, f"the process {program}")
+
+
+def _forked(arguments: tuple[Any, ...]) -> tuple[str, str]:
+    return DELEGATES, "a copy of the process"
+
+
+def _connected(arguments: tuple[Any, ...]) -> tuple[str, str]:
+    return DELEGATES, f"a connection to {arguments[1]}"
+
+
+def _killed(arguments: tuple[Any, ...]) -> tuple[str, str] | None:
+    process = arguments[0]
+    return None if process == os.getpid() else (TAMPERS, f"sends a signal to process {process}")
+
+
+_EVENTS: Mapping[str, Callable[[tuple[Any, ...]], tuple[str, str] | None]] = {
+    "open": _opened,
+    "ctypes.dlopen": _loaded_library,
+    "subprocess.Popen": _started_process,
+    "socket.connect": _connected,
+    "os.kill": _killed,
+    "os.killpg": _killed,
+    **dict.fromkeys(_PROCESS_EVENTS, _forked),
+}
+"""Event of the interpreter → what it means: kind and text; None if it means nothing."""
