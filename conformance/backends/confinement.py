@@ -84,9 +84,9 @@ def enter_namespace() -> bool:
     if second:
         _close_standard_streams()
         while True:
-            process, status = os.wait()
+            process, ended = os.wait()
             if process == second:
-                os.write(write_end, struct.pack("i", os.waitstatus_to_exitcode(status)))
+                os.write(write_end, struct.pack("i", os.waitstatus_to_exitcode(ended)))
                 os._exit(0)
     os.close(read_end)
     os.close(write_end)

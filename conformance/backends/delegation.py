@@ -11,180 +11,47 @@ operator that it replaces:
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-FREE = frozenset(
-    [
-        "clone",
-        "copy",
-        "_to_copy",
-        "contiguous",
-        "empty",
-        "empty_like",
-        "empty_strided",
-        "empty_permuted",
-        "new_empty",
-        "new_empty_strided",
-        "zeros",
-        "zeros_like",
-        "new_zeros",
-        "ones",
-        "ones_like",
-        "new_ones",
-        "full",
-        "full_like",
-        "new_full",
-        "scalar_tensor",
-        "fill",
-        "zero",
-        "arange",
-        "resize",
-        "set",
-        "detach",
-        "alias",
-        "lift_fresh",
-        "lift_fresh_copy",
-        "item",
-        "_local_scalar_dense",
-        "is_same_size",
-        "is_nonzero",
-        "equal",
-        "size",
-        "stride",
-        "numel",
-        "dim",
-        "is_contiguous",
-        "sym_size",
-        "sym_stride",
-        "sym_numel",
-        "storage_offset",
-        "record_stream",
-        "is_pinned",
-        "pin_memory",
-        "result_type",
-        "broadcast_tensors",
-        "expand_copy",
-        "view_copy",
-        "_unsafe_view",
-        "_reshape_copy",
-        "_efficientzerotensor",
-        "_has_compatible_shallow_copy_type",
-        "set_data",
-        "data",
-        "_version",
-        "retains_grad",
-        "requires_grad",
-        "set_source_Storage_storage_offset",
-    ]
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+FREE = _words(
+    "clone copy _to_copy contiguous empty empty_like empty_strided empty_permuted new_empty "
+    "new_empty_strided zeros zeros_like new_zeros ones ones_like new_ones full full_like new_full "
+    "scalar_tensor fill zero arange resize set detach alias lift_fresh lift_fresh_copy item "
+    "_local_scalar_dense is_same_size is_nonzero equal size stride numel dim is_contiguous "
+    "sym_size sym_stride sym_numel storage_offset record_stream is_pinned pin_memory result_type "
+    "broadcast_tensors expand_copy view_copy _unsafe_view _reshape_copy _efficientzerotensor "
+    "_has_compatible_shallow_copy_type set_data data _version retains_grad requires_grad "
+    "set_source_Storage_storage_offset"
 )
 """Operators that allocate, copy or describe, besides all views."""
-PICKING = frozenset(
-    [
-        "index",
-        "_unsafe_index",
-        "index_select",
-        "gather",
-        "take",
-        "take_along_dim",
-        "cat",
-        "concat",
-        "stack",
-        "hstack",
-        "vstack",
-        "constant_pad_nd",
-        "pad",
-        "roll",
-        "flip",
-        "fliplr",
-        "flipud",
-        "repeat",
-        "tile",
-        "repeat_interleave",
-        "scatter",
-        "index_put",
-        "_index_put_impl",
-        "index_copy",
-        "index_fill",
-        "masked_select",
-        "masked_fill",
-        "masked_scatter",
-        "where",
-        "tril",
-        "triu",
-        "rot90",
-        "diag_embed",
-        "pixel_shuffle",
-        "pixel_unshuffle",
-        "channel_shuffle",
-        "nonzero",
-    ]
+PICKING = _words(
+    "index _unsafe_index index_select gather take take_along_dim cat concat stack hstack vstack "
+    "constant_pad_nd pad roll flip fliplr flipud repeat tile repeat_interleave scatter index_put "
+    "_index_put_impl index_copy index_fill masked_select masked_fill masked_scatter where tril "
+    "triu rot90 diag_embed pixel_shuffle pixel_unshuffle channel_shuffle nonzero"
 )
 """Operators that choose or place numbers."""
-ARITHMETIC = frozenset(
-    [
-        "add",
-        "sub",
-        "mul",
-        "div",
-        "neg",
-        "rsub",
-        "abs",
-        "sign",
-        "sgn",
-        "floor",
-        "ceil",
-        "round",
-        "trunc",
-        "frac",
-        "fmod",
-        "remainder",
-        "reciprocal",
-        "square",
-        "true_divide",
-        "floor_divide",
-        "addcmul",
-        "addcdiv",
-        "lerp",
-        "eq",
-        "ne",
-        "lt",
-        "le",
-        "gt",
-        "ge",
-        "isnan",
-        "isinf",
-        "isfinite",
-        "isneginf",
-        "isposinf",
-        "logical_and",
-        "logical_or",
-        "logical_not",
-        "logical_xor",
-        "bitwise_and",
-        "bitwise_or",
-        "bitwise_not",
-        "bitwise_xor",
-        "bitwise_left_shift",
-        "bitwise_right_shift",
-        "__lshift__",
-        "__rshift__",
-        "__and__",
-        "__or__",
-        "__xor__",
-        "copysign",
-        "signbit",
-        "nan_to_num",
-        "conj_physical",
-        "_conj_physical",
-        "positive",
-    ]
+ARITHMETIC = _words(
+    "add sub mul div neg rsub abs sign sgn floor ceil round trunc frac fmod remainder reciprocal "
+    "square true_divide floor_divide addcmul addcdiv lerp eq ne lt le gt ge isnan isinf isfinite "
+    "isneginf isposinf logical_and logical_or logical_not logical_xor bitwise_and bitwise_or "
+    "bitwise_not bitwise_xor bitwise_left_shift bitwise_right_shift __lshift__ __rshift__ __and__ "
+    "__or__ __xor__ copysign signbit nan_to_num conj_physical _conj_physical positive"
 )
 """Element-by-element operators that no layer consists of alone."""
+
+
+EVERY_KIND = frozenset(("picks", "arithmetic", "elementwise", "computes"))
 
 
 def base_name(name: str) -> str:
@@ -210,6 +77,40 @@ def kinds_of_own_work(overload: Any) -> frozenset[str]:
     own = {"picks": ("picks",), "arithmetic": ("arithmetic", "elementwise")}
     kind = kind_of(overload)
     return frozenset(("computes", *own.get(kind, (kind,))))
+
+
+def find_delegated(needed: Collection[str], ran: Collection[str]) -> tuple[str, ...]:
+    """The operators to which an implementation leaves the work of a module.
+
+    It does so if they cover everything that the module's own operators do. What a module of one
+    operator does, any operator that computes may do in parts; those of a larger one are compared
+    by name.
+
+    Args:
+        needed, ran: names of the operators that the module and the implementation call.
+    """
+    own = [name for name in needed if kind_of(_overload(name)) == "computes"]
+    kinds = ("computes",) if own else ("computes", "elementwise")
+    own = own or [name for name in needed if kind_of(_overload(name)) in kinds]
+    working = [name for name in ran if kind_of(_overload(name)) in kinds]
+    is_covered = bool(own) and all(
+        any(len(own) == 1 or base_name(x) == base_name(name) for x in working) for name in own
+    )
+    return tuple(working) if is_covered else ()
+
+
+def _overload(name: str) -> Any:
+    space, _, rest = name.partition("::")
+    packet = getattr(getattr(torch.ops, space), rest.partition(".")[0])
+    return getattr(packet, packet.overloads()[0])
+
+
+def operators_of(function: Callable[..., Any], inputs: Sequence[Any]) -> tuple[str, ...]:
+    """Names of the operators that a call runs."""
+    names: dict[str, None] = {}
+    with _Log(lambda overload: names.setdefault(overload._schema.name)), torch.no_grad():
+        function(*inputs)
+    return tuple(names)
 
 
 class _Log(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -257,6 +158,17 @@ class OperatorWatch:
             else:
                 self._running[thread] = outer
 
+    @contextmanager
+    def note_all(self) -> Iterator[None]:
+        """Report every operator that runs in a `with` block, on this thread or another."""
+        thread = threading.get_ident()
+        self._running[thread] = EVERY_KIND
+        try:
+            with _Log(lambda called: self._note(called, EVERY_KIND)):
+                yield
+        finally:
+            del self._running[thread]
+
     def note_original(self, name: str) -> None:
         """Report that a function called the operator that it replaces."""
         if base_name(name) not in self._allowed:
@@ -289,12 +201,23 @@ class OperatorWatch:
             overload = packet.default
             original = get_kernel(f"aten::{name}", key)
 
-            def run(*arguments: Any, _original: Any = original, _called: Any = overload, **kw: Any):
+            def run(
+                *arguments: Any, _original: Any = original, _called: Any = overload, **kw: Any
+            ) -> Any:
                 self._note_other_thread(_called)
                 return _original.call_boxed(keys, *arguments, **kw)
 
             library.impl(overload, run, key)
         self._libraries.append(library)
+
+    def _reporting(self, overload: Any, original: Any, keys: Any) -> Callable[..., Any]:
+        """A kernel that reports calls by other threads, and calls torch's own."""
+
+        def run(*arguments: Any, **keywords: Any) -> Any:
+            self._note_other_thread(overload)
+            return original.call_boxed(keys, *arguments, **keywords)
+
+        return run
 
     def _note_other_thread(self, overload: Any) -> None:
         """Report an operator that another thread calls than the one that runs a function."""

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from conformance.backends.guard import COMPUTING_MEMBERS
+from conformance.backends.sealed_exceptions import SealedRefusal
 from conformance.backends.sealed_messages import (
     LAYER_MEMBERS,
     LayerReference,
     MethodReference,
-    SealedRefusal,
     digest,
 )
 from conformance.backends.sealed_process import SealedProcess
@@ -34,6 +34,7 @@ class SealedBackend:
 
     Args:
         backend: name under which the process loads the backend.
+        seconds: time limit of a request; None where another process watches the time.
 
     Raises:
         BackendError: if the process cannot load it.
@@ -41,8 +42,8 @@ class SealedBackend:
 
     refusals = (SealedRefusal,)
 
-    def __init__(self, backend: str) -> None:
-        self._process = SealedProcess(backend)
+    def __init__(self, backend: str, seconds: float | None = None) -> None:
+        self._process = SealedProcess(backend, seconds)
         self._process.start()
         self._methods: dict[str, Callable[..., Any]] = {}
 
@@ -55,9 +56,18 @@ class SealedBackend:
         """What the code under test did besides computing since the last call of this."""
         return self._process.breaches()
 
+    def operators(self) -> Sequence[str]:
+        """Names of torch's operators that the process has reported to run, after `breaches`."""
+        return tuple(self._process.operators)
+
+    def close(self) -> None:
+        """End the process."""
+        self._process.stop()
+
     def build(self, call: Any) -> SealedLayer:
         """Build the layer of a call in the process."""
-        return _layer(self._process, self._process.call(0, "build", call).value)
+        layer: SealedLayer = _layer(self._process, self._process.call(0, "build", call).value)
+        return layer
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_") or name in NOT_OFFERED:
@@ -115,9 +125,12 @@ class SealedLayer:
         first = self._process.first_read(native)
         return self._call("dtype", native) if first is None else first[1]
 
-    def call_batch(self, batch: Sequence[Any]) -> Sequence[Any]:
-        """Call the layer with each inputs of a batch, in one request, and wait for the device."""
-        value: Sequence[Any] = self._process.batch(self._number, "call", batch).value
+    def call_batch(self, member: str, batch: Sequence[Any]) -> Sequence[Any]:
+        """Call a method with the arguments of each call of a batch, and wait for the device.
+
+        One request does it, so that the way to the process hardly counts when calls are timed.
+        """
+        value: Sequence[Any] = self._process.batch(self._number, member, batch).value
         return value
 
     def __getattr__(self, name: str) -> Any:

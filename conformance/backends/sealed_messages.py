@@ -6,12 +6,11 @@ judge reads numbers, texts, arrays and the numbers of natives, and nothing that 
 
 from __future__ import annotations
 
-import builtins
 import dataclasses
 import hashlib
 import io
 import pickle
-import traceback
+import select
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import IO, Any, NamedTuple
@@ -20,13 +19,10 @@ import msgspec
 import numpy as np
 from msgspec.msgpack import Ext
 
-from conformance.model.case import NotOffered, Numerics, Unreached, Unsupported
+from conformance.backends.sealed_exceptions import Raised, named_class
+from conformance.model.case import Numerics
 from conformance.model.plain_text import bounded
 from conformance.model.untrusted import (
-    RemoteException,
-    class_and_bases,
-    class_name,
-    exception_text,
     is_mapping,
     is_of_type,
     safe_repr,
@@ -38,12 +34,8 @@ LAYER_MEMBERS = frozenset(("build", "copy_layer", "autocast"))
 """Members of a backend and of a layer that return a layer."""
 MAX_MESSAGE = 1 << 32
 """Most bytes of a message."""
-MAX_TRACE_LINES = 10
 _NATIVE, _ARRAY, _TUPLE, _OPAQUE, _INTEGER, _COMPLEX, _NUMERICS, _LAYER, _METHOD = range(1, 10)
 _ARRAY_KINDS = "fciub"
-_SPECIAL = (UnicodeDecodeError, UnicodeEncodeError, UnicodeTranslateError, BaseExceptionGroup)
-"""Classes that cannot be made from a text alone; their bases can."""
-_DECLINES = {kind.__name__: kind for kind in (Unsupported, NotOffered)}
 
 
 class SealedError(Exception):
@@ -89,24 +81,6 @@ class Answer(msgspec.Struct, array_like=True, frozen=True):
     outputs: dict[int, tuple[bytes, str]] = {}
 
 
-class Raised(msgspec.Struct, array_like=True, frozen=True):
-    """An exception that a sealed process raised.
-
-    Args:
-        name: name of its class.
-        bases: names of its class and bases, in resolution order.
-        text: its text.
-        trace: its innermost frames, one a line.
-        refuses: it is an instance of one of the backend's `refusals`.
-    """
-
-    name: str
-    bases: list[str]
-    text: str
-    trace: str
-    refuses: bool
-
-
 class LayerReference(NamedTuple):
     """A layer of the process: its number, its methods, and members whose reading may raise."""
 
@@ -135,10 +109,6 @@ class Opaque:
         return self._text
 
 
-class SealedRefusal(RemoteException):
-    """An exception with which the backend refuses an invalid call."""
-
-
 @dataclass(frozen=True)
 class Pipe:
     """Messages in both directions, each after its length."""
@@ -151,13 +121,18 @@ class Pipe:
         self.sink.write(len(message).to_bytes(8, "little") + message)
         self.sink.flush()
 
-    def receive(self) -> bytes:
+    def receive(self, seconds: float | None = None) -> bytes:
         """Wait for a message.
+
+        Args:
+            seconds: time until it begins; None = no limit.
 
         Raises:
             EOFError: if the other process has ended.
-            SealedError: if the length cannot be one.
+            SealedError: if it is late, or the length cannot be one.
         """
+        if not select.select([self.source], [], [], seconds)[0]:
+            raise SealedError(f"no answer within {seconds:g} s")
         size = int.from_bytes(self._read(8), "little")
         if size > MAX_MESSAGE:
             raise SealedError(f"a message of {size} bytes")
@@ -221,8 +196,7 @@ def to_message(
     if type(value) in (bool, float):
         return value
     if is_of_type(value, LayerReference):
-        parts = (value.number, value.methods, value.unsure)
-        return Ext(_LAYER, msgspec.msgpack.encode(parts))
+        return Ext(_LAYER, msgspec.msgpack.encode(tuple(value)))
     if is_of_type(value, MethodReference):
         return Ext(_METHOD, msgspec.msgpack.encode(value.parameters))
     if is_of_type(value, str):
@@ -295,9 +269,10 @@ def decode_answer(message: bytes, native: Callable[[int], Any]) -> Answer:
             number, methods, unsure = parts
             return LayerReference(int(number), tuple(methods), tuple(unsure))
         if code == _NUMERICS:
-            return Numerics(**{k: tuple(x) if type(x) is list else x for k, x in parts.items()})
+            fields: Any = {k: tuple(x) if type(x) is list else x for k, x in parts.items()}
+            return Numerics(**fields)
         name, text = parts
-        return _named_class(str(name), (Opaque,))(str(text))
+        return named_class(str(name), (Opaque,))(str(text))
 
     decode = msgspec.msgpack.Decoder(Any, ext_hook=read_extension).decode
     try:
@@ -313,46 +288,6 @@ def _read_array(text: str, shape: Iterable[int], data: bytes) -> np.ndarray:
     return np.frombuffer(data, dtype).reshape(tuple(shape)).copy()
 
 
-def _named_class(name: str, bases: tuple[type, ...]) -> Any:
-    return type(name if name.isidentifier() else "object", bases, {})
-
-
 def digest(array: np.ndarray) -> bytes:
     """A digest of an array's numbers, the same for the same bits."""
     return hashlib.blake2b(np.ascontiguousarray(array).data, digest_size=16).digest()
-
-
-def describe_raised(error: BaseException, refusals: tuple[type, ...]) -> Raised:
-    """Describe an exception of the backend."""
-    kind = type(error)
-    frames = traceback.extract_tb(error.__traceback__)[-MAX_TRACE_LINES:]
-    lines = [f"{frame.filename}:{frame.lineno}:{frame.name}" for frame in reversed(frames)]
-    return Raised(
-        class_name(kind), [class_name(x) for x in class_and_bases(kind)], exception_text(error),
-        "\n".join(lines), any(x in class_and_bases(kind) for x in refusals),
-    )  # fmt: skip
-
-
-def rebuild_exception(raised: Raised) -> BaseException:
-    """An exception that stands for one of a sealed process: of the same name and builtin base."""
-    text, trace = bounded(raised.text), bounded(raised.trace)
-    if Unreached.__name__ in raised.bases:
-        error = Unreached("")
-        error.args = (text,)
-        return error
-    decline = next((_DECLINES[name] for name in raised.bases if name in _DECLINES), None)
-    if decline is not None:
-        return decline(text)
-    if raised.refuses:
-        refusal: BaseException = _named_class(raised.name, (SealedRefusal,))(text, trace)
-        return refusal
-    for name in raised.bases:
-        kind = getattr(builtins, name, None)
-        if not isinstance(kind, type) or not issubclass(kind, BaseException):
-            continue
-        if not issubclass(kind, Exception):
-            return kind(text)
-        if not issubclass(kind, _SPECIAL):
-            error_class = _named_class(raised.name, (RemoteException, kind))
-            return error_class(text, trace)  # type: ignore[no-any-return]
-    return RemoteException(text, trace)

@@ -19,6 +19,7 @@ from typing import Any
 from conformance.backends import confinement
 from conformance.backends.foreign_calls import HOOKS
 from conformance.backends.guard import BackendError
+from conformance.backends.sealed_exceptions import rebuild_exception
 from conformance.backends.sealed_messages import (
     Answer,
     Pipe,
@@ -26,9 +27,8 @@ from conformance.backends.sealed_messages import (
     SealedError,
     decode_answer,
     encode_request,
-    rebuild_exception,
 )
-from conformance.backends.watch import KINDS, LIVES_ON
+from conformance.backends.watch import KINDS, LIVES_ON, RUNS
 from conformance.model.plain_text import bounded
 from conformance.model.temp_cleanup import PREFIX, write_owner
 
@@ -41,6 +41,8 @@ FOLDER_VARIABLES = (
 """Environment variables that name a folder to write in: the process gets its own."""
 
 
+LOAD_SECONDS = 120.0
+"""Seconds by which loading a backend may take longer than a request."""
 MAX_REPORT = 1 << 16
 """Most bytes of reports that are read after a call."""
 IDLE_SECONDS, MAX_IDLE_SHARE = 0.02, 0.5
@@ -74,15 +76,20 @@ class SealedProcess:
 
     Args:
         backend: name under which the process loads the backend.
+        seconds: time limit of a request; None = no limit.
 
     Attributes:
         means: what the process is left with, see `confinement.MEANS`.
+        operators: names of torch's operators that it has reported to run, in their order.
     """
 
-    def __init__(self, backend: str) -> None:
+    def __init__(self, backend: str, seconds: float | None = None) -> None:
+        self.seconds = seconds
         self.backend, self.means = backend, ""
+        self.operators: dict[str, None] = {}
         self._process: subprocess.Popen[bytes] | None = None
         self._owner, self._lock = 0, threading.RLock()
+        self._watched, self._own_processes = 0.0, list[int]()
         self._forget()
 
     def _forget(self) -> None:
@@ -150,7 +157,9 @@ class SealedProcess:
         with contextlib.suppress(BlockingIOError):
             for line in os.read(self._reports, MAX_REPORT).decode("utf-8", "replace").splitlines():
                 kind, _, text = line.partition("\t")
-                if kind in KINDS:
+                if kind == RUNS:
+                    self.operators.setdefault(bounded(text))
+                elif kind in KINDS:
                     yield kind, bounded(text)
 
     def _find_left_behind(self) -> Iterator[tuple[str, str]]:
@@ -171,17 +180,17 @@ class SealedProcess:
             if request.member not in ("get", "dtype", "shape", "device"):
                 self._first_reads = {}
             dropped, self._dropped[:] = tuple(self._dropped), []
-            answer = self._exchange(encode_request(request._replace(dropped=dropped)))
+            answer = self._exchange(encode_request(request._replace(dropped=dropped)), self.seconds)
         if answer.raised is not None:
             raise rebuild_exception(answer.raised)
         return answer
 
-    def _exchange(self, message: bytes) -> Answer:
+    def _exchange(self, message: bytes, seconds: float | None) -> Answer:
         # If the process has ended, its missing answer shows that.
         with contextlib.suppress(OSError):
             self._pipe.send(message)
         try:
-            return decode_answer(self._pipe.receive(), self.native)
+            return decode_answer(self._pipe.receive(seconds), self.native)
         except (EOFError, OSError):
             code = self._wait()
         except SealedError:
@@ -240,7 +249,8 @@ class SealedProcess:
         assert self._process.stdout is not None
         self._pipe = Pipe(self._process.stdout, self._process.stdin)
         try:
-            answer = self._exchange(pickle.dumps((self.backend, list(sys.path), report_end)))
+            start = pickle.dumps((self.backend, list(sys.path), report_end))
+            answer = self._exchange(start, self.seconds and self.seconds + LOAD_SECONDS)
         except SealedError as error:
             raise BackendError(f"backend {self.backend!r}: {error}, while it was loaded") from error
         problem, self.means = answer.value

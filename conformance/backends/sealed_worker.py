@@ -24,6 +24,7 @@ from conformance.backends.guard import COMPUTING_MEMBERS, BackendError, unguarde
 from conformance.backends.registry import load
 from conformance.backends.sanitize import RESULT_READERS
 from conformance.backends.sealed_catalogue import remove_judge
+from conformance.backends.sealed_exceptions import describe_raised
 from conformance.backends.sealed_messages import (
     LAYER_MEMBERS,
     Answer,
@@ -32,17 +33,19 @@ from conformance.backends.sealed_messages import (
     Pipe,
     Request,
     decode_request,
-    describe_raised,
     digest,
     encode_answer,
     to_message,
 )
-from conformance.backends.watch import DELEGATES, Watch
+from conformance.backends.watch import DELEGATES, RUNS, Watch
 from conformance.model.untrusted import is_of_type, sequence_elements
 
 if TYPE_CHECKING:
     from conformance.backends.delegation import OperatorWatch
 
+KERNEL_PATH = "conformance.backends.kernel:backend"
+MODULE_PATH = "conformance.backends.implementation:Implementation"
+"""Backends whose calls of torch's operators are watched."""
 DATA_MEMBERS = frozenset(("get", "attributes", "module_facts"))
 """Members of a layer whose arrays are numbers for the judge; those of all others are natives."""
 
@@ -192,7 +195,7 @@ def main() -> None:
     sys.path[:] = path
     warnings.simplefilter("ignore")
     problem, server = "", None
-    watch = Watch(reports)
+    watch = Watch(reports, delegation=name in (KERNEL_PATH, MODULE_PATH))
     remove_judge(lambda package: watch.report(DELEGATES, package))
     with hooks(operator_watch=_watch_operators(name, watch)):
         watch.start_audit()
@@ -205,16 +208,18 @@ def main() -> None:
 
 def _watch_operators(name: str, watch: Watch) -> OperatorWatch | None:
     """A watch of the operators that functions under test call; None for other backends."""
-    from conformance.backends import kernel
-
-    if name != kernel.BACKEND_PATH:
+    if name not in (KERNEL_PATH, MODULE_PATH):
         return None
     from conformance.backends.delegation import CONTRACTIONS, OperatorWatch
+    from conformance.backends.kernel import settings
     from conformance.backends.operators import dispatch_key
 
-    settings = kernel.settings()
-    operators = OperatorWatch(lambda called: watch.report(DELEGATES, called), settings.allowed)
-    operators.watch_threads(CONTRACTIONS, dispatch_key(settings.device))
+    if name == MODULE_PATH:
+        operators, device = OperatorWatch(lambda called: watch.report(RUNS, called)), "cpu"
+    else:
+        allowed, device = settings().allowed, settings().device
+        operators = OperatorWatch(lambda called: watch.report(DELEGATES, called), allowed)
+    operators.watch_threads(CONTRACTIONS, dispatch_key(device))
     return operators
 
 

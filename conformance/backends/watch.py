@@ -20,6 +20,8 @@ CHANGES = "changes its answer"
 KINDS = (TAMPERS, CHANGES, DELEGATES, LIVES_ON)
 """What code under test does besides computing, the gravest first: it reaches for its judge, an
 output changes after its call, others do its work, or it works on after the call."""
+RUNS = "runs"
+"""Kind of the report of an operator of torch, which is no breach by itself."""
 MAX_LINE = 300
 _LIBRARIES = re.compile(
     r"(^|/)lib(torch|c10|mkl|openblas|blas|cblas|lapack|blis|dnnl|cudnn|cublas|cufft|onednn)",
@@ -39,10 +41,11 @@ class Watch:
 
     Args:
         descriptor: the pipe.
+        delegation: report who does the code's work; a whole backend may let anybody do it.
     """
 
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
+    def __init__(self, descriptor: int, *, delegation: bool) -> None:
+        self._descriptor, self._delegation = descriptor, delegation
         self._written: set[str] = set()
 
     def begin_call(self) -> None:
@@ -52,7 +55,8 @@ class Watch:
     def report(self, kind: str, text: str) -> None:
         """Report what the code does; again only what was not reported before."""
         line = f"{kind}\t{' '.join(text.split())}"[:MAX_LINE]
-        if line not in self._written:
+        is_asked = kind != DELEGATES or self._delegation
+        if is_asked and line not in self._written:
             self._written.add(line)
             with contextlib.suppress(OSError):
                 os.write(self._descriptor, line.encode("utf-8", "replace") + b"\n")

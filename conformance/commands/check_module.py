@@ -5,13 +5,16 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import secrets
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import invalidate_caches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from conformance.backends.watch import KINDS
+from conformance.model.limits import SEED_COUNT
 from conformance.model.plain_text import visible
 from conformance.model.usage_error import UsageError
 
@@ -41,6 +44,15 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument(
         "--dtype", default="float32", help="dtype of parameters and inputs (default: float32)"
     )
+    parser.add_argument(
+        "--seed", type=int, metavar="N", help="first seed (default: 0, drawn if sealed)"
+    )
+    parser.add_argument("--isolation", choices=("sealed", "none"), default="sealed", metavar="KIND",
+        help="sealed (default): the implementation runs in a process that its judge alone can ask; "
+        "none: in this process")  # fmt: skip
+    parser.add_argument("--allow", default="", metavar="OPERATORS",
+        help="comma list of torch's operators that the implementation may call to do its work"
+        )  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     parser.set_defaults(run=run)
 
@@ -55,9 +67,14 @@ def run(options: argparse.Namespace) -> int:
         raise UsageError(f"--seeds={options.seeds}: expected at least 1")
     from conformance.networks.checking import check_call, find_first_wrong, plan_calls, shrink
 
-    subject = _load_subject(options.reference, options.against, options.dtype)
+    is_sealed = options.isolation == "sealed" and options.against not in (COMPILED, EXPORTED)
+    subject = _load_subject(options.reference, options.against, options.dtype, sealed=is_sealed)
+    first = options.seed
+    if first is None:
+        # Drawn after the implementation was loaded, so that no answer can be prepared.
+        first = secrets.randbelow(SEED_COUNT) if is_sealed else 0
     calls: list[CheckedCall] = []
-    for planned in plan_calls(range(options.seeds)):
+    for planned in plan_calls(range(first, first + options.seeds)):
         call = check_call(subject, planned)
         if call is None:
             continue
@@ -67,15 +84,48 @@ def run(options: argparse.Namespace) -> int:
         calls.append(call)
     counts = Counter(call.status for call in calls)
     is_right = not counts["wrong"] and not counts["not certified"] and bool(calls)
-    print(_json(calls, is_right) if options.json else "\n".join(_lines(calls, is_right)))
-    return 0 if is_right else 1
+    breaches: dict[str, tuple[str, ...]] = {}
+    if is_sealed:
+        sealed: Any = subject.fast
+        breaches = sealed.breaches(_allowed(options.allow))
+        sealed.close()
+    verdict = next((kind for kind in KINDS if kind in breaches), "right" if is_right else "wrong")
+    if not counts["wrong"] and verdict == "wrong":
+        verdict = "not certified"
+    result = ModuleResult(verdict, tuple(calls), breaches, first)
+    print(_json(result) if options.json else "\n".join(_lines(result)))
+    return 0 if verdict == "right" else 1
 
 
-def _lines(calls: Sequence[CheckedCall], is_right: bool) -> list[str]:
+def _allowed(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+@dataclasses.dataclass(frozen=True)
+class ModuleResult:
+    """What the calls show; `--json` prints these fields, and whether the verdict is right.
+
+    Args:
+        verdict: `"right"`, `"wrong"`, `"not certified"`, or one of `watch.KINDS`.
+        calls: the calls.
+        breaches: what a sealed implementation did besides computing: kind → texts.
+        seed: the first seed.
+    """
+
+    verdict: str
+    calls: tuple[CheckedCall, ...]
+    breaches: Mapping[str, tuple[str, ...]]
+    seed: int
+
+
+def _lines(result: ModuleResult) -> list[str]:
+    calls = result.calls
     counts = Counter(call.status for call in calls)
     listing = ", ".join(f"{number} {status}" for status, number in counts.items())
     ratios = [call.margin.ratio for call in calls if call.margin is not None]
-    lines = [f"{'right' if is_right else 'not right'}: of {len(calls)} calls {listing or 'none'}"]
+    shown = result.verdict if result.verdict in ("right", *result.breaches) else "not right"
+    lines = [f"{shown}: of {len(calls)} calls {listing or 'none'}"]
+    lines += [f"{kind}: {', '.join(texts)}" for kind, texts in result.breaches.items()]
     if ratios:
         lines.append(f"largest error ÷ bound {max(ratios):.4g}")
     worst = next((x for x in calls if x.status in ("wrong", "not certified")), None)
@@ -86,15 +136,17 @@ def _lines(calls: Sequence[CheckedCall], is_right: bool) -> list[str]:
         lines += worst.text.splitlines()
         if worst.first_wrong:
             lines += ["", *f"first wrong: {worst.first_wrong}".splitlines()]
+    if result.seed:
+        lines.append(f"seed {result.seed}")
     return list(map(visible, lines))
 
 
-def _json(calls: Sequence[CheckedCall], is_right: bool) -> str:
-    result = {"right": is_right, "calls": [dataclasses.asdict(call) for call in calls]}
-    return json.dumps(result, indent=1, default=str)
+def _json(result: ModuleResult) -> str:
+    fields = {"right": result.verdict == "right", **dataclasses.asdict(result)}
+    return json.dumps(fields, indent=1, default=str)
 
 
-def _load_subject(module: str, against: str, dtype: str) -> Subject:
+def _load_subject(module: str, against: str, dtype: str, *, sealed: bool) -> Subject:
     import torch
 
     from conformance.networks.checking import Subject
@@ -135,12 +187,24 @@ def _load_subject(module: str, against: str, dtype: str) -> Subject:
 
     if isinstance(right, torch.nn.Module):
         right = right.to(wanted).eval()
-    fast = _load_implementation(against, right, arguments, wanted)
+    if sealed:
+        fast: Any = _seal(against, right, arguments, dtype)
+    else:
+        fast = _load_implementation(against, right, arguments, dtype)
     numerics = fast.numerics(dtype) if against == EXPORTED else None
     return Subject(right, fast, lambda seed: [cast(x) for x in draw(seed)], numerics)
 
 
-def _load_implementation(against: str, right: Any, arguments: Sequence[Any], dtype: Any) -> Any:
+def _seal(against: str, right: Any, arguments: Sequence[Any], dtype: str) -> Any:
+    from conformance.backends.implementation import ModuleSettings
+    from conformance.networks.sealed_module import SealedModule
+
+    if ":" not in against and not Path(against).is_file():
+        raise UsageError(f"{against}: no such file")
+    return SealedModule(ModuleSettings(against, dtype), right, arguments)
+
+
+def _load_implementation(against: str, right: Any, arguments: Sequence[Any], dtype: str) -> Any:
     import torch
 
     if against == COMPILED:
@@ -149,14 +213,10 @@ def _load_implementation(against: str, right: Any, arguments: Sequence[Any], dty
         return _export(right)
     if ":" in against:
         return _load(against)
-    implementation = _member(_import_file(against), "ModelNew", against)
-    torch.manual_seed(0)
-    fast = implementation(*arguments)
-    if isinstance(fast, torch.nn.Module):
-        fast = fast.to(dtype).eval()
-        if isinstance(right, torch.nn.Module) and _shapes(fast) == _shapes(right):
-            fast.load_state_dict(right.state_dict())
-    return fast
+    from conformance.backends.implementation import NEW_CLASS, build_new
+
+    state = right.state_dict() if isinstance(right, torch.nn.Module) else {}
+    return build_new(_member(_import_file(against), NEW_CLASS, against), arguments, state, dtype)
 
 
 def _export(right: Any) -> Any:
@@ -172,10 +232,6 @@ def _export(right: Any) -> Any:
         extra = "pip install 'nn-conformance[onnxruntime-export]'"
         raise UsageError(f"--against={EXPORTED}: {error}; {extra}") from error
     return ExportedModule(right)
-
-
-def _shapes(module: Any) -> dict[str, Any]:
-    return {name: x.shape for name, x in module.state_dict().items()}
 
 
 def _member(module: Any, name: str, path: str) -> Any:

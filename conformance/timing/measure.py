@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import time as clock
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from conformance.backends import registry
-from conformance.backends.capabilities import devices_of, is_offered
+from conformance.backends.capabilities import breaches_of, devices_of, is_offered
 from conformance.backends.foreign_calls import call_foreign
-from conformance.backends.guard import BackendError, unguarded_layer
+from conformance.backends.guard import BackendError, unguarded_backend, unguarded_layer
+from conformance.backends.sealed import SealedBackend, SealedLayer
 from conformance.checks.trial import Trial
 from conformance.model.case import Unsupported
 from conformance.model.failure import Failure
-from conformance.model.protocols import Backend
+from conformance.model.protocols import SEALED_PREFIX, Backend
 from conformance.reports.results import Benchmark
 from conformance.timing.cost import BYTES_PER_NUMBER, Cost, cost
 from conformance.timing.operands import TimedArrays
@@ -74,6 +76,8 @@ class Bench:
             return _untimed_line(item, "answers come late, and the layer offers no sync()"), ()
         reference, remark = job.reference()
         times = job.time(reference, SECONDS[set_name])
+        for kind, text in breaches_of(self.backend):
+            return _untimed_line(item, kind, text), ()
         assert times.sample is not None
         arrays, answer = times.sample
         try:
@@ -181,7 +185,8 @@ class _Job:
         Returns:
             The layer and `""`, or None and the reason why there is no layer.
         """
-        torch = _load_torch(self.item.device)
+        is_sealed = isinstance(unguarded_backend(self.bench.backend), SealedBackend)
+        torch = _load_torch(self.item.device, sealed=is_sealed)
         if torch is None:
             return None, f"torch has no device {self.item.device}"
         try:
@@ -232,20 +237,39 @@ class _Job:
 
         call = forward if self.item.direction == "forward" else forward_and_backward
         stopwatch = layer.stopwatch if clocked else None
-        return TimedSide(put, call, getattr(layer, "sync", _no_sync), stopwatch)
+        sync = getattr(layer, "sync", _no_sync)
+        if not timed or not isinstance(callee, SealedLayer):
+            return TimedSide(put, call, sync, stopwatch)
+
+        def call_batch(batch: Sequence[Any]) -> list[Any]:
+            if self.item.direction == "forward":
+                return list(callee.call_batch("call", [natives[0] for natives in batch]))
+            return list(callee.call_batch("vjp", batch))
+
+        return TimedSide(put, call, sync, None, call_batch)
 
 
 def _no_sync() -> None:
     """Stand in for `sync` of a backend whose calls return when their work is done."""
 
 
-def _load_torch(device: str) -> Backend | None:
-    """Load the backend of torch itself; None if it cannot be used or lacks the device."""
+def _load_torch(device: str, *, sealed: bool = False) -> Backend | None:
+    """Load the backend of torch itself; None if it cannot be used or lacks the device.
+
+    Args:
+        sealed: in a sealed process, so that both sides of a comparison take the same way.
+    """
     try:
-        torch = registry.load("torch")
+        torch = _load_sealed_torch() if sealed else registry.load("torch")
         return torch if device in devices_of(torch) else None
     except BackendError:
         return None
+
+
+@functools.cache
+def _load_sealed_torch() -> Backend:
+    """Load torch in one sealed process, which serves all calls that are timed."""
+    return registry.load(f"{SEALED_PREFIX}torch")
 
 
 def _untimed_line(item: TimedCall, reason: str, message: str = "") -> Benchmark:

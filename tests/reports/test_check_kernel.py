@@ -92,8 +92,16 @@ def test_a_kernel_that_reads_beyond_its_operand(
     assert "--memory-guard: needs a C compiler" in capsys.readouterr().err
 
 
+def test_a_kernel_that_falls_back_delegates(kernels: None, capsys: Any) -> None:
+    code, score = _run_score(capsys, "tried.py:never")
+    assert (code, score["verdict"]) == (1, "delegates")
+    assert score["breaches"] == {"delegates": ["aten::addmm"]}
+    assert "delegates: aten::addmm" in score["smallest"]["message"]
+
+
 def test_a_kernel_that_falls_back_in_every_call_is_unchecked(kernels: None, capsys: Any) -> None:
-    code = main(["check-kernel", "tried.py:never", "--op=aten::addmm", *ONE_ITEM])
+    unsealed = "--isolation=process"
+    code = main(["check-kernel", "tried.py:never", "--op=aten::addmm", *ONE_ITEM, unsealed])
     output = capsys.readouterr().out
     assert code == 1
     assert output.startswith("tried.py:never for aten::addmm on cpu: unchecked\n")
@@ -134,6 +142,10 @@ def test_a_kernel_or_an_operator_that_is_none_is_a_usage_error(
         (("a:b", "--op=aten::mm", "--dtype=int8"), "--dtype='int8': expected one of float32"),
         (("a:b", "--op=aten::mm", "--layer=Lin"), "--layer='Lin': expected a layer"),
         (("a:b", "--op=aten::mm", "--seed=x"), "--seed='x': expected a whole number"),
+        (
+            ("a:b", "--op=aten::mm", "--isolation=sealed", "--memory-guard"),
+            "--memory-guard: expected --isolation=process",
+        ),
         (("a:b", "--op=aten::mm", "--failures=-1"), "--failures='-1': expected a whole number"),
     ],
 )

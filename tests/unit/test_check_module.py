@@ -42,7 +42,8 @@ def _in_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def _check(capsys: Any, new: str, *options: str) -> tuple[int, str]:
     Path("new.py").write_text(new)
-    status = main(["check-module", "model.py", "--against", "new.py", *options])
+    place = ["--isolation", "none"] if "--isolation" not in options else []
+    status = main(["check-module", "model.py", "--against", "new.py", *place, *options])
     return status, capsys.readouterr().out
 
 
@@ -205,3 +206,55 @@ def test_what_an_implementation_does_not_support_is_not_certified(capsys: Any) -
 def test_usage_errors_end_with_2(arguments: list[str], capsys: Any) -> None:
     assert main(["check-module", *arguments]) == 2
     assert "nn-conformance check-module: " in capsys.readouterr().err
+
+
+OWN_WORK = """
+import math
+import numpy as np
+import torch
+from torch import nn
+class ModelNew(nn.Module):
+    def __init__(self, width):
+        super().__init__()
+        self.linear = nn.Linear(width, 2 * width)
+    def forward(self, x):
+        weight, bias = (p.detach().double().numpy() for p in self.linear.parameters())
+        y = np.array([[(row * w).sum() for w in weight] for row in x.double().numpy()])
+        y = [[v / 2 * (1 + math.erf(v / math.sqrt(2))) for v in row] for row in y + bias]
+        return torch.from_numpy(np.array(y).mean(-1)).to(x.dtype)
+"""
+KEPT_BY_ADDRESS = (
+    OWN_WORK.replace("ModelNew", "Own")
+    + """
+ANSWERS = {}
+class ModelNew(Own):
+    def forward(self, x):
+        key = x.data_ptr(), x.shape
+        if key not in ANSWERS:
+            ANSWERS[key] = super().forward(x)
+        return ANSWERS[key]
+"""
+)
+
+
+def test_a_sealed_implementation_that_does_its_own_work_is_right(capsys: Any) -> None:
+    status, out = _check(capsys, OWN_WORK, "--isolation", "sealed", "--seeds", "1", "--seed", "5")
+    assert status == 0
+    assert out.startswith("right: of 8 calls 8 right\n")
+    assert out.endswith("seed 5\n")
+
+
+def test_a_sealed_implementation_that_lets_torch_work_is_named(capsys: Any) -> None:
+    options = ("--isolation", "sealed", "--seeds", "1")
+    status, out = _check(capsys, NEW, *options, "--json")
+    data = json.loads(out)
+    assert (status, data["verdict"], data["right"]) == (1, "delegates", False)
+    assert {call["status"] for call in data["calls"]} == {"right"}
+    assert "aten::addmm" in data["breaches"]["delegates"]
+    assert _check(capsys, NEW, *options, "--allow", "aten::addmm")[0] == 0
+
+
+def test_answers_that_are_kept_by_address_are_wrong(capsys: Any) -> None:
+    status, out = _check(capsys, KEPT_BY_ADDRESS, "--isolation", "sealed", "--seeds", "1")
+    assert status == 1
+    assert "1 wrong" in out

@@ -1,0 +1,88 @@
+"""An implementation of a module in a sealed process, called as if it were here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+
+from conformance.backends.delegation import base_name, find_delegated, operators_of
+from conformance.backends.implementation import BACKEND_PATH, ModuleSettings, set_module
+from conformance.backends.sealed import SealedBackend
+from conformance.backends.sealed_messages import SealedError
+from conformance.backends.sealed_process import Native
+from conformance.backends.watch import DELEGATES
+from conformance.model.case import Call
+from conformance.model.protocols import SEALED_PREFIX
+
+CALL_SECONDS = 60.0
+"""Seconds that a call of an implementation may take."""
+
+
+_NOT_BUILT: Any = None
+
+
+class SealedModule:
+    """An implementation of a module in a sealed process.
+
+    Args:
+        settings: the implementation.
+        module: the module whose work it does.
+        arguments: of its constructor.
+
+    Raises:
+        BackendError: if it cannot be loaded.
+    """
+
+    def __init__(
+        self, settings: ModuleSettings, module: Callable[..., Any], arguments: Sequence[Any]
+    ) -> None:
+        set_module(settings)
+        self._backend = SealedBackend(BACKEND_PATH, CALL_SECONDS)
+        self._module, self._needed = module, dict[str, None]()
+        state = module.state_dict() if isinstance(module, torch.nn.Module) else {}
+        call = Call(SEALED_PREFIX, {"*": tuple(arguments)}, state, settings.dtype, "cpu")
+        self._call, self._layer = call, _NOT_BUILT
+
+    def __call__(self, *inputs: Any) -> Any:
+        """Call the implementation, and return its outputs as tensors of this process."""
+        if self._layer is _NOT_BUILT:
+            self._layer = self._backend.build(self._call)
+        self._needed |= dict.fromkeys(operators_of(self._module, inputs))
+        layer = self._layer
+        try:
+            return _as_tensors(layer, layer(*inputs))
+        except SealedError:
+            self._layer = _NOT_BUILT  # its process has ended
+            raise
+
+    def close(self) -> None:
+        """End the process."""
+        self._backend.close()
+
+    def breaches(self, allowed: Sequence[str] = ()) -> dict[str, tuple[str, ...]]:
+        """What the implementation did besides computing: kind → texts.
+
+        Args:
+            allowed: operators of torch that it may call.
+        """
+        found: dict[str, tuple[str, ...]] = {}
+        for kind, text in self._backend.breaches():
+            found[kind] = (*found.get(kind, ()), text)
+        names = set(map(base_name, allowed))
+        ran = [x for x in self._backend.operators() if base_name(x) not in names]
+        if delegated := find_delegated(tuple(self._needed), ran):
+            found[DELEGATES] = (*found.get(DELEGATES, ()), *delegated)
+        return found
+
+
+def _as_tensors(layer: Any, value: Any) -> Any:
+    if isinstance(value, Native):
+        array, dtype = layer.get(value), layer.dtype(value)
+        return torch.from_numpy(array).to(getattr(torch, dtype))
+    if isinstance(value, (tuple, list)):
+        return tuple(_as_tensors(layer, x) for x in value)
+    if isinstance(value, Mapping):
+        return {name: _as_tensors(layer, x) for name, x in value.items()}
+    return value

@@ -1,0 +1,273 @@
+"""A sealed process has the code under test and the contract's door, and nothing of its judge."""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from conformance import Call, Unsupported
+from conformance.backends import confinement
+from conformance.backends.capabilities import breaches_of, info_of, refusals_of
+from conformance.backends.guard import BackendError, unguarded_backend
+from conformance.backends.registry import load
+from conformance.backends.sealed import SealedBackend
+from conformance.backends.sealed_messages import SealedError
+from conformance.backends.watch import CHANGES, LIVES_ON
+from conformance.items.planning import Item
+from conformance.model.case import NotOffered, Unreached
+from conformance.model.untrusted import RemoteException
+from conformance.run.engine import Engine
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux can confine a process")
+JUDGE = """
+import ctypes, gc, os, signal, socket, subprocess, sys, threading, time
+import numpy as np
+from conformance.backends import FunctionBackend, implements
+from conformance.backends.sealed_catalogue import JUDGES_PACKAGES
+from conformance import Unsupported
+from conformance.model.case import NotOffered, Unreached
+
+
+def attempt(function, *arguments):
+    try:
+        return repr(function(*arguments))
+    except BaseException as error:
+        return type(error).__name__
+
+
+def found():
+    names = [x.__module__ for x in gc.get_objects() if type(x) is type(attempt)]
+    return sum(str(name).startswith(JUDGES_PACKAGES) for name in names)
+
+
+class MyError(Exception):
+    pass
+
+
+class MyValueError(ValueError):
+    pass
+
+
+RAISED = {
+    "declined": Unsupported("bias"), "lacking": NotOffered("x"), "unreached": Unreached("aten::mm"),
+    "refused": MyError("no"), "value": MyValueError("1 < 2"), "key": KeyError("k"),
+    "unicode": UnicodeDecodeError("utf-8", b"x", 0, 1, "bad"), "exit": SystemExit(3),
+}
+
+
+class Backend(FunctionBackend):
+    name = "probe"
+    refusals = (MyError,)
+
+    def info(self):
+        judge = int(os.environ["JUDGE"])
+        folder = os.environ["OUTSIDE"]
+        own = os.path.join(os.environ["TMPDIR"], "mine")
+        return {
+            "modules": str([x for x in sys.modules if x.startswith(JUDGES_PACKAGES)]),
+            "functions": str(found()),
+            "import": attempt(__import__, "conformance.oracles.linear"),
+            "environment": str([x for x in os.environ if x.startswith("CONFORMANCE_")]),
+            "write outside": attempt(open, os.path.join(folder, "x"), "w"),
+            "write inside": attempt(lambda: open(own, "w").write("x")),
+            "signal": attempt(os.kill, judge, 0),
+            "memory": attempt(open, f"/proc/{judge}/mem", "rb"),
+            "connect": attempt(socket.create_connection, ("127.0.0.1", 9), 1),
+        }
+
+    def put(self, array, layout, dtype, device):
+        return array
+
+    def get(self, native):
+        return native
+
+    @implements("ReLU")
+    def relu(self, state, input):
+        how = os.environ.get("HOW", "")
+        if how in RAISED:
+            raise RAISED[how]
+        if how == "dies":
+            os.kill(os.getpid(), signal.SIGSEGV)
+        if how == "aborts":
+            os.abort()
+        if how == "hangs":
+            time.sleep(60)
+        output = np.maximum(input, 0)
+        if how == "late":
+            threading.Timer(0.05, lambda: output.__imul__(2)).start()
+        if how == "leaves":
+            subprocess.Popen(["sleep", "97"], start_new_session=True)
+        return output
+"""
+CALL = Call("ReLU", {}, {}, "float64", "cpu")
+
+
+@pytest.fixture
+def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """The module of a backend on `sys.path`, and what it is told of its judge."""
+    (tmp_path / "probing.py").write_text(JUDGE)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setenv("JUDGE", str(os.getpid()))
+    monkeypatch.setenv("OUTSIDE", str(tmp_path))
+    monkeypatch.setenv("CONFORMANCE_SEED", "7")
+    return monkeypatch
+
+
+@pytest.fixture
+def sealed(environment: pytest.MonkeyPatch) -> Iterator[Any]:
+    """Loads the backend in a process, told by `HOW` what to do."""
+    loaded = []
+
+    def load_sealed(how: str = "", seconds: float | None = None) -> Any:
+        environment.setenv("HOW", how)
+        loaded.append(SealedBackend("probing:Backend", seconds))
+        return loaded[-1]
+
+    yield load_sealed
+    for backend in loaded:
+        backend.close()
+
+
+def _call(backend: Any) -> Any:
+    layer = backend.build(CALL)
+    output = layer(layer.put(np.array([-1.0, 2.0])))
+    return layer, output
+
+
+def test_the_process_has_no_oracle_and_no_word_of_the_run(environment: pytest.MonkeyPatch) -> None:
+    facts = info_of(load("sealed:probing:Backend"))
+    assert (facts["modules"], facts["functions"], facts["environment"]) == ("[]", "0", "[]")
+    assert facts["import"] == "Unsupported"
+
+
+@linux
+def test_the_process_reaches_nothing_outside(environment: pytest.MonkeyPatch) -> None:
+    facts = info_of(load("sealed:probing:Backend"))
+    if confinement.OWN_FOLDER in facts["sealed"]:
+        assert facts["write outside"] == "PermissionError"
+        assert facts["memory"] == "PermissionError"
+    if confinement.NO_NETWORK in facts["sealed"]:
+        assert facts["connect"] == "PermissionError"
+    if confinement.OWN_PROCESSES in facts["sealed"]:
+        assert facts["signal"] == "ProcessLookupError"
+    elif confinement.NO_SIGNALS in facts["sealed"]:
+        assert facts["signal"] == "PermissionError"
+    assert facts["write inside"] == "1"
+
+
+def test_answers_are_those_of_the_backend(sealed: Any) -> None:
+    layer, output = _call(sealed())
+    assert layer.get(output).tolist() == [0.0, 2.0]
+    assert layer.dtype(output) == "float64"
+    assert not hasattr(layer, "vjp")
+
+
+@pytest.mark.parametrize(
+    ("how", "kind", "text"),
+    [
+        ("declined", Unsupported, "bias"),
+        ("lacking", NotOffered, "x"),
+        ("unreached", Unreached, "reached none of: aten::mm"),
+        ("value", ValueError, "1 < 2"),
+        ("key", KeyError, "'k'"),
+        ("unicode", ValueError, "'utf-8' codec can't decode byte 0x78 in position 0: bad"),
+        ("exit", SystemExit, "3"),
+    ],
+)
+def test_exceptions_keep_class_and_text(sealed: Any, how: str, kind: type, text: str) -> None:
+    with pytest.raises(kind) as raised:
+        _call(sealed(how))
+    assert str(raised.value) == text
+    if how == "value":
+        assert type(raised.value).__name__ == "MyValueError"
+        assert isinstance(raised.value, RemoteException)
+        assert "probing.py" in raised.value.trace
+
+
+def test_a_refusal_of_the_backends_own_class_is_one(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("HOW", "refused")
+    backend = load("sealed:probing:Backend")
+    (kind,) = refusals_of(backend)
+    with pytest.raises(kind, match="no"):
+        _call(unguarded_backend(backend))
+
+
+@pytest.mark.parametrize(("how", "status"), [("dies", "-11"), ("aborts", "-6")])
+def test_the_end_of_the_process_is_seen(sealed: Any, how: str, status: str) -> None:
+    with pytest.raises(SealedError, match=f"ended with status {status}"):
+        _call(sealed(how))
+
+
+def test_a_call_that_hangs_ends_at_the_limit(sealed: Any) -> None:
+    with pytest.raises(SealedError, match="no answer within 1 s"):
+        _call(sealed("hangs", 1))
+
+
+def test_an_answer_that_changes_later_is_seen(sealed: Any) -> None:
+    backend = sealed("late")
+    layer, output = _call(backend)
+    layer.get(output)
+    assert not [kind for kind, _ in backend.breaches() if kind == CHANGES]
+    time.sleep(0.2)
+    layer.get(output)
+    assert CHANGES in [kind for kind, _ in backend.breaches()]
+
+
+@linux
+def test_a_process_that_runs_on_is_seen_and_ends(sealed: Any) -> None:
+    backend = sealed("leaves")
+    _call(backend)
+    time.sleep(0.3)  # until the new process is `sleep`
+    assert (LIVES_ON, "the process sleep runs after the call") in backend.breaches()
+    isolated = confinement.OWN_PROCESSES in backend._process.means
+    backend.close()
+    time.sleep(0.2)
+    if isolated:
+        assert not _runs_on("sleep\x0097")
+
+
+def _runs_on(command: str) -> bool:
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            if path.read_text().startswith(command):
+                return True
+        except OSError:
+            continue
+    return False
+
+
+def test_natives_that_nobody_holds_are_dropped(sealed: Any) -> None:
+    backend = sealed()
+    layer, output = _call(backend)
+    number = output.sealed_number()
+    del output
+    gc.collect()
+    _call(backend)
+    with pytest.raises(KeyError):
+        backend._process.call(number, "sum")
+    assert layer.get(layer.put(np.ones(1))) == 1.0
+
+
+def test_an_item_has_the_same_verdict(environment: pytest.MonkeyPatch) -> None:
+    items = [Item("Linear", check, "float32", "cpu") for check in ("values", "gradients", "errors")]
+    for item in items:
+        verdicts = [Engine(load(name), 25, 3).run(item) for name in ("torch", "sealed:torch")]
+        first, second = ((v.status, v.outcomes, v.comparisons, v.ulps) for v in verdicts)
+        assert first == second
+
+
+def test_a_backend_that_cannot_be_loaded_is_a_usage_error() -> None:
+    with pytest.raises(BackendError, match="no_such_module"):
+        load("sealed:no_such_module:backend")
+
+
+def test_a_backend_that_reports_nothing_has_no_breaches() -> None:
+    assert breaches_of(load("torch")) == ()
