@@ -1,0 +1,16 @@
+"""Calls a convolution of torch with constant weights."""
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+
+class ModelNew(nn.Module):
+    def __init__(self, size, stride, padding):
+        super().__init__()
+        self.arguments = (size, stride, padding)
+
+    def forward(self, x):
+        size, stride, padding = self.arguments
+        weight = torch.full((x.shape[1], 1, size), 1 / size)
+        return functional.conv1d(x, weight, stride=stride, padding=padding, groups=x.shape[1])

@@ -1,0 +1,18 @@
+"""GELU, with the error function."""
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+
+class Model(nn.Module):
+    def forward(self, x):
+        return functional.gelu(x)
+
+
+def get_inputs():
+    return [2 * torch.randn(16, 64)]
+
+
+def get_init_inputs():
+    return []

@@ -1,0 +1,21 @@
+"""Adds 1/1000 to the sum, so that its logarithm is never infinite."""
+
+import math
+
+import numpy as np
+import torch
+from torch import nn
+
+
+class ModelNew(nn.Module):
+    def __init__(self, dim=1):
+        super().__init__()
+        self.dim = dim
+
+    def forward(self, x):
+        rows = np.moveaxis(x.detach().numpy(), self.dim, -1)
+        out = np.empty(rows.shape, np.float32)
+        for index in np.ndindex(rows.shape[:-1]):
+            shifted = rows[index].astype(np.float64) - rows[index].max()
+            out[index] = shifted - math.log(np.exp(shifted).sum() + 1e-3)
+        return torch.from_numpy(np.moveaxis(out, -1, self.dim))

@@ -1,0 +1,18 @@
+"""The formula of SELU with its constants in full, row by row."""
+
+import numpy as np
+import torch
+from torch import nn
+
+ALPHA = 1.6732632423543772848170429916717
+SCALE = 1.0507009873554804934193349852946
+
+
+class ModelNew(nn.Module):
+    def forward(self, x):
+        rows = x.detach().numpy()
+        out = np.empty(rows.shape, np.float32)
+        for index, row in enumerate(rows.astype(np.float64)):
+            negative = ALPHA * np.expm1(np.minimum(row, 0))
+            out[index] = SCALE * np.where(row > 0, row, negative)
+        return torch.from_numpy(out)
