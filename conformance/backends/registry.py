@@ -34,8 +34,8 @@ def load(name: str) -> Backend:
     Args:
         name: an entry point of the group `conformance.backends`; or `package.module:attribute`,
             an instance, a class, or a factory without arguments; or `wire:` and the command that
-            starts a server (`conformance.backends.WireBackend`); or `sealed:` and one of these
-            names, which a process of its own then loads (`conformance.backends.sealed`).
+            starts a server (`conformance.backends.WireBackend`). After `sealed:` a process of its
+            own loads it (`conformance.backends.sealed`).
 
     Raises:
         BackendError: if there is none, if it cannot be imported, or if it lacks a member that

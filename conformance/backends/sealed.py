@@ -102,7 +102,7 @@ class SealedLayer:
     """A layer in the sealed process.
 
     Args:
-        process: the process.
+        process: where it is.
         reference: the layer as the process describes it.
     """
 

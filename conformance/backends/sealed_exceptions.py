@@ -29,7 +29,7 @@ class Raised(msgspec.Struct, array_like=True, frozen=True):
     Args:
         name: name of its class.
         bases: names of its class and bases, in resolution order.
-        text: its text.
+        text: what `str` gives.
         trace: its innermost frames, one a line.
         refuses: it is an instance of one of the backend's `refusals`.
     """

@@ -163,7 +163,7 @@ class _Unpickler(pickle.Unpickler):
 
 
 def encode_request(request: Request) -> bytes:
-    """Encode a request."""
+    """The bytes of a request; natives in it become their numbers."""
     buffer = io.BytesIO()
     _Pickler(buffer, protocol=5).dump(tuple(request))
     return buffer.getvalue()

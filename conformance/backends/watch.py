@@ -18,8 +18,10 @@ TAMPERS = "tampers"
 LIVES_ON = "lives on"
 CHANGES = "changes its answer"
 KINDS = (TAMPERS, CHANGES, DELEGATES, LIVES_ON)
-"""What code under test does besides computing, the gravest first: it reaches for its judge, an
-output changes after its call, others do its work, or it works on after the call."""
+"""What code under test does besides computing, the gravest first.
+
+It reaches for its judge, changes an output after the call, lets others work, or goes on working.
+"""
 RUNS = "runs"
 """Kind of the report of an operator of torch, which is no breach by itself."""
 MAX_LINE = 300

@@ -107,7 +107,7 @@ class ModuleResult:
 
     Args:
         verdict: `"right"`, `"wrong"`, `"not certified"`, or one of `watch.KINDS`.
-        calls: the calls.
+        calls: those that were made, in their order.
         breaches: what a sealed implementation did besides computing: kind → texts.
         seed: the first seed.
     """

@@ -1,0 +1,108 @@
+"""A corpus of cheats, of honest kernels that look odd, and of modules: each gets its due verdict.
+
+All run nightly; otherwise one in `SHARE`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from conformance.backends.guard import unguarded_backend
+from conformance.backends.kernel import (
+    BACKEND_PATH,
+    ENVIRONMENT_VARIABLE,
+    KernelSettings,
+    set_kernels,
+)
+from conformance.backends.registry import load
+from conformance.commands.cli import main
+from conformance.items.planning import Item
+from conformance.model.case import Verdict
+from conformance.model.protocols import SEALED_PREFIX
+from conformance.run.engine import Engine
+
+FOLDER = Path(__file__).parent
+SHARE = 1 if os.environ.get("NN_CONFORMANCE_TESTS") == "all" else 24
+CHECKS = ("values", "repeat", "gradients", "layout")
+EXAMPLES = 12
+BREACHES = ("delegates", "tampers", "changes its answer", "lives on")
+
+
+def _some(paths: Sequence[Path]) -> list[Path]:
+    return sorted(paths)[::SHARE]
+
+
+def _constant(file: Path, name: str) -> str:
+    found = re.search(rf'^{name} = "(.*)"$', file.read_text(encoding="utf-8"), re.MULTILINE)
+    assert found, f"{file.name}: it has no {name}"
+    return found[1]
+
+
+def judge_kernel(file: Path) -> list[Verdict]:
+    """The verdicts of a sealed kernel in float32, up to the first that fails."""
+    operator = _constant(file, "OPERATOR")
+    function = operator.partition("::")[2].partition(".")[0]
+    set_kernels(KernelSettings(((operator, f"{file}:{function}"),), "cpu"))
+    verdicts: list[Verdict] = []
+    backend = load(f"{SEALED_PREFIX}{BACKEND_PATH}")
+    try:
+        for check in CHECKS:
+            item = Item(_constant(file, "LAYER"), check, "float32", "cpu")
+            verdicts.append(Engine(backend, EXAMPLES, 5).run(item))
+            if verdicts[-1].status in ("failed", "crashed"):
+                break
+    finally:
+        unguarded_backend(backend).close()
+    return verdicts
+
+
+def named_kinds(verdicts: Sequence[Verdict]) -> set[str]:
+    """What the last verdict names: breaches, `"wrong"` for other failures, or nothing."""
+    last = verdicts[-1]
+    findings = [last.failure, *(cause.failure for cause in last.others)]
+    return {
+        finding.what if finding.kind == "breach" else "wrong"
+        for finding in findings
+        if finding is not None and last.status in ("failed", "crashed")
+    }
+
+
+@pytest.fixture(autouse=True)
+def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(ENVIRONMENT_VARIABLE, "")
+
+
+@pytest.mark.parametrize("file", _some([*FOLDER.glob("kernels/*.py")]), ids=lambda x: x.stem)
+def test_a_cheating_kernel_is_caught_and_named(file: Path) -> None:
+    verdicts = judge_kernel(file)
+    assert _constant(file, "KIND") in named_kinds(verdicts), verdicts[-1].message
+
+
+@pytest.mark.parametrize("file", _some([*FOLDER.glob("honest/*.py")]), ids=lambda x: x.stem)
+def test_an_honest_kernel_is_right(file: Path) -> None:
+    verdicts = judge_kernel(file)
+    assert not named_kinds(verdicts), verdicts[-1].message
+    assert any(verdict.status in ("passed", "known") for verdict in verdicts)
+
+
+def judge_module(capsys: Any, folder: Path, implementation: str) -> dict[str, Any]:
+    """What `check-module` says of an implementation, at two seeds."""
+    files = [str(folder / "model.py"), "--against", str(folder / f"{implementation}.py")]
+    main(["check-module", *files, "--seeds=2", "--json"])
+    result: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return result
+
+
+@pytest.mark.parametrize("implementation", ["right", "wrong", "cheat"])
+@pytest.mark.parametrize("folder", _some([*FOLDER.glob("modules/*/")]), ids=lambda x: x.name)
+def test_an_implementation_of_a_module(capsys: Any, folder: Path, implementation: str) -> None:
+    result = judge_module(capsys, folder, implementation)
+    due = {"right": ("right",), "wrong": ("wrong",)}.get(implementation, (*BREACHES, "wrong"))
+    assert result["verdict"] in due, (result["breaches"], result["calls"][-1]["text"])
