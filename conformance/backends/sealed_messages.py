@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import io
 import pickle
 import select
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import IO, Any, NamedTuple
+from typing import IO, Any, ClassVar, NamedTuple
 
 import msgspec
 import numpy as np
@@ -145,33 +144,50 @@ class Pipe:
         return data
 
 
-class _Pickler(pickle.Pickler):
-    """Pickles a request; natives become their numbers."""
+class Objects:
+    """The objects of a sealed process that its judge knows by number; 0 is the backend."""
 
-    def persistent_id(self, value: Any) -> int | None:
-        number = getattr(type(value), "sealed_number", None)
-        return None if number is None else int(number(value))
+    current: ClassVar[Objects]
+
+    def __init__(self, backend: Any) -> None:
+        self._objects: dict[int, Any] = {0: backend}
+        self._numbers: dict[int, int] = {}
+        self._count = 0
+        Objects.current = self
+
+    def number_of(self, value: Any) -> int:
+        """The number of an object; the same object has the same number until it is dropped."""
+        number = self._numbers.get(id(value))
+        if number is None:
+            self._count += 1
+            number = self._numbers[id(value)] = self._count
+            self._objects[number] = value
+        return number
+
+    def find(self, number: int) -> Any:
+        """The object of a number."""
+        return self._objects[number]
+
+    def drop(self, numbers: Sequence[int]) -> None:
+        """Forget objects."""
+        for number in numbers:
+            value = self._objects.pop(number, None)
+            self._numbers.pop(id(value), None)
 
 
-class _Unpickler(pickle.Unpickler):
-    def __init__(self, file: IO[bytes], find: Callable[[int], Any]) -> None:
-        super().__init__(file)
-        self._find = find
-
-    def persistent_load(self, number: int) -> Any:
-        return self._find(number)
+def find_object(number: int) -> Any:
+    """The object that a native in a request stands for."""
+    return Objects.current.find(number)
 
 
 def encode_request(request: Request) -> bytes:
     """The bytes of a request; natives in it become their numbers."""
-    buffer = io.BytesIO()
-    _Pickler(buffer, protocol=5).dump(tuple(request))
-    return buffer.getvalue()
+    return pickle.dumps(tuple(request), protocol=5)
 
 
-def decode_request(message: bytes, find: Callable[[int], Any]) -> Request:
-    """Decode a request; `find` gives the object of a number."""
-    return Request(*_Unpickler(io.BytesIO(message), find).load())
+def decode_request(message: bytes) -> Request:
+    """Decode a request, in the process that has the objects."""
+    return Request(*pickle.loads(message))
 
 
 def encode_answer(answer: Answer) -> bytes:

@@ -27,6 +27,7 @@ from conformance.backends.sealed_messages import (
     SealedError,
     decode_answer,
     encode_request,
+    find_object,
 )
 from conformance.backends.watch import KINDS, LIVES_ON, RUNS
 from conformance.model.plain_text import bounded
@@ -47,7 +48,7 @@ MAX_REPORT = 1 << 16
 """Most bytes of reports that are read after a call."""
 IDLE_SECONDS, MAX_IDLE_SHARE = 0.02, 0.5
 """How long an idle process is watched, and the share of this that it may compute."""
-SECONDS_BETWEEN_WATCHES = 2.0
+SECONDS_BETWEEN_WATCHES = 1.0
 
 
 class Native:
@@ -66,6 +67,9 @@ class Native:
     def sealed_number(self) -> int:
         """The number under which the process keeps the object."""
         return self._number
+
+    def __reduce__(self) -> Any:
+        return find_object, (self._number,)
 
     def __del__(self) -> None:
         self._dropped.append(self._number)
@@ -143,10 +147,11 @@ class SealedProcess:
     def breaches(self) -> list[tuple[str, str]]:
         """What the code under test did besides computing since the last call of this."""
         noted, self._noted = self._noted, []
-        found = list(dict.fromkeys([*noted, *self._read_reports(), *self._find_left_behind()]))
+        found = list(dict.fromkeys([*noted, *self._read_reports()]))
         now = time.monotonic()
         if now - self._watched > SECONDS_BETWEEN_WATCHES:
             self._watched = now
+            found += self._find_left_behind()
             before = self._cpu_seconds()
             time.sleep(IDLE_SECONDS)
             if self._cpu_seconds() - before > MAX_IDLE_SHARE * IDLE_SECONDS:
@@ -258,7 +263,7 @@ class SealedProcess:
             self.stop()
             raise BackendError(str(problem))
         self._own_processes = _descendants(self._process.pid)
-        self._watched = time.monotonic()
+        self._watched = 0.0
 
 
 def _descendants(process: int) -> list[int]:

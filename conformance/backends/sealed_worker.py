@@ -13,7 +13,7 @@ import os
 import pickle
 import sys
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
@@ -30,6 +30,7 @@ from conformance.backends.sealed_messages import (
     Answer,
     LayerReference,
     MethodReference,
+    Objects,
     Pipe,
     Request,
     decode_request,
@@ -50,34 +51,6 @@ DATA_MEMBERS = frozenset(("get", "attributes", "module_facts"))
 """Members of a layer whose arrays are numbers for the judge; those of all others are natives."""
 
 
-class SealedObjects:
-    """The objects of this process that a judge knows by number; 0 is the backend."""
-
-    def __init__(self, backend: Any) -> None:
-        self._objects: dict[int, Any] = {0: backend}
-        self._numbers: dict[int, int] = {}
-        self._count = 0
-
-    def number_of(self, value: Any) -> int:
-        """The number of an object; the same object has the same number until it is dropped."""
-        number = self._numbers.get(id(value))
-        if number is None:
-            self._count += 1
-            number = self._numbers[id(value)] = self._count
-            self._objects[number] = value
-        return number
-
-    def find(self, number: int) -> Any:
-        """The object of a number."""
-        return self._objects[number]
-
-    def drop(self, numbers: Sequence[int]) -> None:
-        """Forget objects."""
-        for number in numbers:
-            value = self._objects.pop(number, None)
-            self._numbers.pop(id(value), None)
-
-
 class SealedServer:
     """Does what requests ask of a backend.
 
@@ -86,12 +59,12 @@ class SealedServer:
     """
 
     def __init__(self, backend: Any) -> None:
-        self.backend, self.objects = backend, SealedObjects(backend)
+        self.backend, self.objects = backend, Objects(backend)
 
     def answer(self, message: bytes) -> bytes:
         """Answer a request; whatever the backend raises becomes an answer."""
         try:
-            return encode_answer(self._do(decode_request(message, self.objects.find)))
+            return encode_answer(self._do(decode_request(message)))
         except BaseException as error:
             return encode_answer(Answer(raised=describe_raised(error, self._refusals())))
 
