@@ -1,4 +1,4 @@
-"""Calls a convolution of torch with constant weights."""
+"""Calls a convolution of torch with weights of one."""
 
 import torch
 from torch import nn
@@ -12,5 +12,6 @@ class ModelNew(nn.Module):
 
     def forward(self, x):
         size, stride, padding = self.arguments
-        weight = torch.full((x.shape[1], 1, size), 1 / size)
-        return functional.conv1d(x, weight, stride=stride, padding=padding, groups=x.shape[1])
+        weight = torch.ones(x.shape[1], 1, size)
+        sums = functional.conv1d(x, weight, stride=stride, padding=padding, groups=x.shape[1])
+        return sums / size
