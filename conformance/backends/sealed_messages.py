@@ -69,15 +69,28 @@ class Answer(msgspec.Struct, array_like=True, frozen=True):
         raised: what it raised.
         has_updated: whether the layer has an attribute `updated` now.
         fell_back: what `fallbacks` of the layer returns now; None if it has none.
-        outputs: number of a native that was computed → digest of its numbers and its dtype, read
-            right after the call.
+        outputs: number of a native → what was read of it right after the call.
     """
 
     value: Any = None
     raised: Raised | None = None
     has_updated: bool = False
     fell_back: Any = None
-    outputs: dict[int, tuple[bytes, str]] = {}
+    outputs: dict[int, FirstRead] = {}
+
+
+class FirstRead(msgspec.Struct, array_like=True, frozen=True):
+    """What a sealed process reads of a native right after a call.
+
+    Args:
+        dtype: its dtype.
+        digest: of its numbers; empty if these are here.
+        array: its numbers, if they are few and the judge need not read them again.
+    """
+
+    dtype: str
+    digest: bytes = b""
+    array: Any = None
 
 
 class LayerReference(NamedTuple):

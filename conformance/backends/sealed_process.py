@@ -22,6 +22,7 @@ from conformance.backends.guard import BackendError
 from conformance.backends.sealed_exceptions import rebuild_exception
 from conformance.backends.sealed_messages import (
     Answer,
+    FirstRead,
     Pipe,
     Request,
     SealedError,
@@ -100,7 +101,7 @@ class SealedProcess:
         """Forget the objects of an earlier process."""
         self._natives: weakref.WeakValueDictionary[int, Native] = weakref.WeakValueDictionary()
         self._dropped: list[int] = []
-        self._first_reads: Mapping[int, tuple[bytes, str]] = {}
+        self._first_reads: Mapping[int, FirstRead] = {}
         self._noted: list[tuple[str, str]] = []
 
     def call(self, target: int, member: str, *arguments: Any, **keywords: Any) -> Answer:
@@ -132,12 +133,12 @@ class SealedProcess:
                 self._dropped.remove(number)
         return native
 
-    def note_computed(self, outputs: Mapping[int, tuple[bytes, str]]) -> None:
+    def note_computed(self, outputs: Mapping[int, FirstRead]) -> None:
         """Remember what was read of the outputs of the last computation."""
         self._first_reads = outputs
 
-    def first_read(self, native: Any) -> tuple[bytes, str] | None:
-        """Digest and dtype of an output right after its call; None if something ran since."""
+    def first_read(self, native: Any) -> FirstRead | None:
+        """What was read of a native right after a call; None if something ran since."""
         return self._first_reads.get(native.sealed_number()) if type(native) is Native else None
 
     def note_breach(self, kind: str, text: str) -> None:

@@ -6,7 +6,6 @@ member of the backend or of a layer that it built. It holds natives, and gives t
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import inspect
 import os
@@ -28,6 +27,7 @@ from conformance.backends.sealed_exceptions import describe_raised
 from conformance.backends.sealed_messages import (
     LAYER_MEMBERS,
     Answer,
+    FirstRead,
     LayerReference,
     MethodReference,
     Objects,
@@ -44,6 +44,8 @@ from conformance.model.untrusted import is_of_type, sequence_elements
 if TYPE_CHECKING:
     from conformance.backends.delegation import OperatorWatch
 
+MAX_PROMPT_BYTES = 1 << 16
+"""Most bytes of an array that is sent with the answer to a call."""
 KERNEL_PATH = "conformance.backends.kernel:backend"
 MODULE_PATH = "conformance.backends.implementation:Implementation"
 """Backends whose calls of torch's operators are watched."""
@@ -88,7 +90,7 @@ class SealedServer:
         value = method(*request.arguments, **request.keywords)
         if member in LAYER_MEMBERS:
             return Answer(self._message(self._describe_layer(value), arrays=True))
-        if is_backend or member not in COMPUTING_MEMBERS:
+        if is_backend or member not in (*COMPUTING_MEMBERS, "state"):
             return Answer(self._message(value, arrays=arrays, is_native=member == "put"))
         computed: dict[int, Any] = {}
 
@@ -101,7 +103,26 @@ class SealedServer:
         has_updated = getattr(target, "updated", None) is not None
         fallbacks = getattr(target, "fallbacks", None)
         fell_back = None if fallbacks is None else self._message(fallbacks(), arrays=True)
-        return Answer(message, None, has_updated, fell_back, _read_outputs(target, computed))
+        return Answer(message, None, has_updated, fell_back, self._read(target, member, computed))
+
+    def _read(self, layer: Any, member: str, natives: Mapping[int, Any]) -> dict[int, FirstRead]:
+        """What the judge asks for next; without what cannot be read, as the judge finds out.
+
+        Of a call's outputs it gets a digest, and reads the numbers later: they must not change.
+        """
+        read = {}
+        for number, native in natives.items():
+            try:
+                array, dtype = layer.get(native), layer.dtype(native)
+            except Exception:
+                continue
+            if type(array) is not np.ndarray or type(dtype) is not str:
+                continue
+            if member == "call" or array.nbytes > MAX_PROMPT_BYTES:
+                read[number] = FirstRead(dtype, digest(array))
+            else:
+                read[number] = FirstRead(dtype, array=self._message(array, arrays=True))
+        return read
 
     def _describe_layer(self, layer: Any) -> LayerReference:
         methods, unsure = [], []
@@ -138,17 +159,6 @@ def _parameter_names(method: Any) -> tuple[str, ...]:
         return tuple(inspect.signature(method).parameters)
     except Exception:  # the method may be of any kind, also one whose attributes raise
         return ()
-
-
-def _read_outputs(layer: Any, natives: Mapping[int, Any]) -> dict[int, tuple[bytes, str]]:
-    """Digest and dtype of natives; without those that cannot be read, as the judge finds out."""
-    outputs = {}
-    for number, native in natives.items():
-        with contextlib.suppress(Exception):
-            array, dtype = layer.get(native), layer.dtype(native)
-            if type(array) is np.ndarray and type(dtype) is str:
-                outputs[number] = digest(array), dtype
-    return outputs
 
 
 def _take_pipes() -> Pipe:
