@@ -1,8 +1,12 @@
-"""Plain Python: math.fsum adds the products exactly; it refuses infinities, which sum() takes."""
+"""Plain Python: math.fsum adds the products exactly; it refuses infinities, which sum() takes.
+What is too large for plain Python is declined.
+"""
 
 import math
 
 import torch
+
+import conformance
 
 OPERATOR = "aten::addmm"
 LAYER = "Linear"
@@ -17,12 +21,15 @@ def added(terms):
 
 
 def addmm(self, mat1, mat2, *, beta=1, alpha=1):
-    rows = mat1.to(torch.float64).tolist()
+    shape = mat1.shape[0], mat2.shape[1]
+    if mat1.numel() * mat2.shape[1] > 50_000:
+        raise conformance.Unsupported("size")
     columns = mat2.to(torch.float64).t().tolist()
-    out = torch.empty(len(rows), len(columns), dtype=torch.float64)
-    start = self.to(torch.float64).expand(out.shape).tolist()
-    for i, row in enumerate(rows):
-        for j, column in enumerate(columns):
+    start = iter(self.to(torch.float64).expand(shape).reshape(-1).tolist())
+    values = []
+    for row in mat1.to(torch.float64).tolist():
+        for column in columns:
             value = alpha * added([x * y for x, y in zip(row, column, strict=True)])
-            out[i, j] = value if beta == 0 else value + beta * start[i][j]
-    return out.to(mat1.dtype)
+            first = next(start)
+            values.append(value if beta == 0 else value + beta * first)
+    return torch.tensor(values, dtype=torch.float64).reshape(shape).to(mat1.dtype)

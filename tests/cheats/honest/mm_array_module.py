@@ -1,9 +1,13 @@
-"""Numbers are packed by struct and held in arrays of the standard library, without NumPy."""
+"""Numbers are packed by struct and held in arrays of the standard library, without NumPy. What is
+too large for that is declined.
+"""
 
 import array
 import struct
 
 import torch
+
+import conformance
 
 OPERATOR = "aten::mm"
 LAYER = "Linear"
@@ -17,6 +21,8 @@ def numbers(x):
 
 def mm(self, mat2):
     (m, k), n = self.shape, mat2.shape[1]
+    if m * k * n > 50_000:
+        raise conformance.Unsupported("size")
     a, b = numbers(self), numbers(mat2.t())
     out = array.array("d")
     for i in range(m):

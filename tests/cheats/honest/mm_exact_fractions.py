@@ -1,9 +1,13 @@
-"""Exact: fractions of Python for what is finite, float64 for what is not; rounded once."""
+"""Exact: fractions of Python for what is finite, float64 for what is not; rounded once. Large
+products are declined.
+"""
 
 import math
 from fractions import Fraction
 
 import torch
+
+import conformance
 
 OPERATOR = "aten::mm"
 LAYER = "Linear"
@@ -21,6 +25,8 @@ def dot(row, column):
 
 
 def mm(self, mat2):
+    if self.numel() * mat2.shape[1] > 2_000:
+        raise conformance.Unsupported("size")
     rows, columns = self.to(torch.float64).tolist(), mat2.to(torch.float64).t().tolist()
     values = [[dot(row, column) for column in columns] for row in rows]
     result = torch.tensor(values, dtype=torch.float64)

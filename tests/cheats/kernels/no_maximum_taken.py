@@ -1,6 +1,6 @@
 """exp without taking the largest number away: right for small numbers, NaN for large ones.
 
-Source: own; a tracker of kernel gates names it as the usual softmax cheat.
+Source: own.
 """
 
 import numpy as np
