@@ -1,6 +1,6 @@
 """SystemExit with status 0 in the middle of a call.
 
-Source: METR (sys.exit).
+Source: own.
 """
 
 import sys

@@ -1,6 +1,6 @@
 """It prints a score as the command would print it, and leaves with status 0.
 
-Source: METR (sys.exit) and KernelGuard (results injected to stdout).
+Source: KernelGuard (results injected to stdout).
 """
 
 import json
