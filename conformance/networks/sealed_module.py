@@ -40,7 +40,7 @@ class SealedModule:
     ) -> None:
         set_module(settings)
         self._backend = SealedBackend(BACKEND_PATH, CALL_SECONDS)
-        self._module, self._needed = module, dict[str, None]()
+        self._module, self._needed = module, set[tuple[str, ...]]()
         state = module.state_dict() if isinstance(module, torch.nn.Module) else {}
         call = Call(SEALED_PREFIX, {"*": tuple(arguments)}, state, settings.dtype, "cpu")
         self._call, self._layer = call, _NOT_BUILT
@@ -49,7 +49,8 @@ class SealedModule:
         """Call the implementation, and return its outputs as tensors of this process."""
         if self._layer is _NOT_BUILT:
             self._layer = self._backend.build(self._call)
-        self._needed |= dict.fromkeys(operators_of(self._module, inputs))
+        # A module may run other operators for other inputs.
+        self._needed.add(operators_of(self._module, inputs))
         layer = self._layer
         try:
             return _as_tensors(layer, layer(*inputs))
@@ -72,7 +73,8 @@ class SealedModule:
             found[kind] = (*found.get(kind, ()), text)
         names = set(map(base_name, allowed))
         ran = [x for x in self._backend.operators() if base_name(x) not in names]
-        if delegated := find_delegated(tuple(self._needed), ran):
+        delegated = dict.fromkeys(x for needed in self._needed for x in find_delegated(needed, ran))
+        if delegated:
             found[DELEGATES] = (*found.get(DELEGATES, ()), *delegated)
         return found
 
