@@ -17,6 +17,9 @@ from conformance.backends.operators import Operator, call_text
 from conformance.model.case import Unreached, Unsupported
 from conformance.model.untrusted import exception_text, type_name
 
+MAX_RUNNING = 32
+"""Most threads on which a function may run at once; more are calls of the operator by itself."""
+
 
 class KernelError(RuntimeError):
     """A function under test raised, or returned something that the operator never returns."""
@@ -43,7 +46,7 @@ class Override:
         self.hits, self.fell_back = 0, False
         self.on_call: Callable[[str], None] | None = None
         self.watch: OperatorWatch | None = None
-        self._active = threading.local()
+        self._active, self._lock, self._running = threading.local(), threading.Lock(), 0
         self._kernel_results = KernelResults(operator, invalid=invalid)
 
     def __call__(self, *arguments: Any, **keywords: Any) -> Any:
@@ -53,7 +56,7 @@ class Override:
             KernelError: if the function raises, or returns something that torch's kernel does not.
             Unsupported: if the function declines the call.
         """
-        if getattr(self._active, "depth", 0):
+        if getattr(self._active, "depth", 0) or self._running >= MAX_RUNNING:
             self.fell_back = True
             if self.watch is not None:
                 self.watch.note_original(self.operator.name)
@@ -63,6 +66,8 @@ class Override:
         self.hits += 1
         positional, keyword_only = self.operator.complete_arguments(arguments, keywords)
         self._active.depth = 1
+        with self._lock:
+            self._running += 1
         if self.on_call is not None:
             self.on_call(call_text(self.operator.name, positional, keyword_only))
         try:
@@ -80,6 +85,8 @@ class Override:
             raise failure.with_traceback(error.__traceback__) from error
         finally:
             self._active.depth = 0
+            with self._lock:
+                self._running -= 1
             if self.on_call is not None:
                 self.on_call("")
         if fault := self._kernel_results.find_fault(result, positional, keyword_only):

@@ -18,7 +18,7 @@ from conformance.backends.sealed_messages import (
     digest,
 )
 from conformance.backends.sealed_process import SealedProcess
-from conformance.backends.watch import CHANGES
+from conformance.model.breaches import CHANGES
 
 NOT_OFFERED = frozenset(("dry_run", "script", "script_printer", "record_requests", "isolate"))
 """Members of a backend that need objects of the judge, or code of the backend in its process."""

@@ -30,7 +30,8 @@ from conformance.backends.sealed_messages import (
     encode_request,
     find_object,
 )
-from conformance.backends.watch import KINDS, LIVES_ON, RUNS
+from conformance.backends.watch import RUNS
+from conformance.model.breaches import KINDS, LIVES_ON
 from conformance.model.plain_text import bounded
 from conformance.model.temp_cleanup import PREFIX, write_owner
 
@@ -148,6 +149,8 @@ class SealedProcess:
     def breaches(self) -> list[tuple[str, str]]:
         """What the code under test did besides computing since the last call of this."""
         noted, self._noted = self._noted, []
+        if self._process is None:
+            return noted
         found = list(dict.fromkeys([*noted, *self._read_reports()]))
         now = time.monotonic()
         if now - self._watched > SECONDS_BETWEEN_WATCHES:

@@ -38,7 +38,8 @@ from conformance.backends.sealed_messages import (
     encode_answer,
     to_message,
 )
-from conformance.backends.watch import DELEGATES, RUNS, Watch
+from conformance.backends.watch import RUNS, Watch
+from conformance.model.breaches import DELEGATES
 from conformance.model.untrusted import is_of_type, sequence_elements
 
 if TYPE_CHECKING:

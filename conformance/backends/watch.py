@@ -13,20 +13,13 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
-DELEGATES = "delegates"
-TAMPERS = "tampers"
-LIVES_ON = "lives on"
-CHANGES = "changes its answer"
-KINDS = (TAMPERS, CHANGES, DELEGATES, LIVES_ON)
-"""What code under test does besides computing, the gravest first.
+from conformance.model.breaches import DELEGATES, TAMPERS
 
-It reaches for its judge, changes an output after the call, lets others work, or goes on working.
-"""
 RUNS = "runs"
 """Kind of the report of an operator of torch, which is no breach by itself."""
 MAX_LINE = 300
 _LIBRARIES = re.compile(
-    r"(^|/)lib(torch|c10|mkl|openblas|blas|cblas|lapack|blis|dnnl|cudnn|cublas|cufft|onednn)",
+    r"(^|/)lib[^/]*(torch|c10|mkl|blas|lapack|blis|dnnl|cudnn|cufft|nnpack|accelerate)",
     re.IGNORECASE,
 )
 _COMPILERS = re.compile(

@@ -13,7 +13,7 @@ from importlib import invalidate_caches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from conformance.backends.watch import KINDS
+from conformance.model.breaches import KINDS
 from conformance.model.limits import SEED_COUNT
 from conformance.model.plain_text import visible
 from conformance.model.usage_error import UsageError
@@ -106,7 +106,7 @@ class ModuleResult:
     """What the calls show; `--json` prints these fields, and whether the verdict is right.
 
     Args:
-        verdict: `"right"`, `"wrong"`, `"not certified"`, or one of `watch.KINDS`.
+        verdict: `"right"`, `"wrong"`, `"not certified"`, or one of `breaches.KINDS`.
         calls: those that were made, in their order.
         breaches: what a sealed implementation did besides computing: kind → texts.
         seed: the first seed.

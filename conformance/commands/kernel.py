@@ -14,7 +14,6 @@ from typing import Any
 
 from conformance.backends.capabilities import DEFAULT_TIMEOUT
 from conformance.backends.kernel import BACKEND_PATH, KernelSettings, set_kernels
-from conformance.backends.watch import KINDS
 from conformance.checks import CHECKS
 from conformance.isolation.isolated_engine import IsolatedEngine
 from conformance.isolation.probe import ProbeQuery, ProbeResult
@@ -23,6 +22,7 @@ from conformance.isolation.process import Child, ChildDied, ChildError, start_se
 from conformance.items.planning import PROFILES, Item
 from conformance.known.entry import load_entries
 from conformance.layers.encoding import CaseError, decode_verdict_case
+from conformance.model.breaches import KINDS
 from conformance.model.case import Verdict
 from conformance.model.cause import NEEDS
 from conformance.model.limits import SEED_COUNT, Limits, memory_per_worker
@@ -109,7 +109,7 @@ class Score:
 
     Args:
         verdict: `"right"`, `"wrong"`, or `"unchecked"` if nothing was judged; of a sealed run also
-            what the code does besides computing, one of `watch.KINDS`.
+            what the code does besides computing, one of `breaches.KINDS`.
         breaches: kind → what the code does, of that kind.
         kernels: operator → its function.
         hits: operator → number of calls of its function.

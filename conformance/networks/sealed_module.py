@@ -12,7 +12,7 @@ from conformance.backends.implementation import BACKEND_PATH, ModuleSettings, se
 from conformance.backends.sealed import SealedBackend
 from conformance.backends.sealed_messages import SealedError
 from conformance.backends.sealed_process import Native
-from conformance.backends.watch import DELEGATES
+from conformance.model.breaches import DELEGATES
 from conformance.model.case import Call
 from conformance.model.protocols import SEALED_PREFIX
 

@@ -20,8 +20,8 @@ from conformance.backends.guard import BackendError, unguarded_backend
 from conformance.backends.registry import load
 from conformance.backends.sealed import SealedBackend
 from conformance.backends.sealed_messages import SealedError
-from conformance.backends.watch import CHANGES, LIVES_ON
 from conformance.items.planning import Item
+from conformance.model.breaches import CHANGES, LIVES_ON
 from conformance.model.case import NotOffered, Unreached
 from conformance.model.untrusted import RemoteException
 from conformance.run.engine import Engine

@@ -70,6 +70,7 @@ WITH_TORCH = {
     "conformance.networks.recording",
     "conformance.networks.step_oracles",
     "conformance.networks.checking",
+    "conformance.networks.sealed_module",
     "conformance.commands.check_module",
 } | {
     f"conformance.backends.{name}"
@@ -89,6 +90,8 @@ WITH_TORCH = {
         ),
         *(
             "operators",
+            "delegation",
+            "implementation",
             "kernel_dispatch",
             "override",
             "kernel_output",

@@ -149,5 +149,5 @@ def test_what_is_meant_is_taken(tmp_path: Path) -> None:
     assert settings.shard == (2, 10**9)
     assert (settings.seed, settings.memory, settings.timeout) == (-3, 512 << 20, 7)
     assert settings.layers == ("Conv2d", "Linear")
-    assert settings.isolated is False
+    assert settings.isolation == "none"
     assert len(settings.known) == 2
