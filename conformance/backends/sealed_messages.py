@@ -143,7 +143,7 @@ class Pipe:
             EOFError: if the other process has ended.
             SealedError: if it is late, or the length cannot be one.
         """
-        if not select.select([self.source], [], [], seconds)[0]:
+        if seconds is not None and not select.select([self.source], [], [], seconds)[0]:
             raise SealedError(f"no answer within {seconds:g} s")
         size = int.from_bytes(self._read(8), "little")
         if size > MAX_MESSAGE:

@@ -235,6 +235,8 @@ class SealedProcess:
         """
         if self._process is not None and self._owner == os.getpid():
             return
+        if os.name != "posix":
+            raise BackendError("a sealed process needs Linux or macOS")
         # A fork of the client leaves the process and its folder to the original.
         self._owner = os.getpid()
         self._forget()

@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 import json
 import math
+import os
 import sys
 import textwrap
 from collections.abc import Iterator
@@ -101,7 +102,8 @@ def _read_examination(options: argparse.Namespace) -> Examination:
     operators, kernels = options.op, options.kernels
     if options.isolation == "sealed" and options.memory_guard:
         raise UsageError("--memory-guard: expected --isolation=process with it")
-    options.isolation = options.isolation or ("process" if options.memory_guard else "sealed")
+    can_seal = os.name == "posix" and not options.memory_guard
+    options.isolation = options.isolation or ("sealed" if can_seal else "process")
     if len(operators) != len(kernels):
         raise UsageError(
             f"{len(kernels)} functions and {len(operators)} --op: expected one operator for each"

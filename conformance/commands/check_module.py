@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import os
 import secrets
 import sys
 from collections import Counter
@@ -47,7 +48,8 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument(
         "--seed", type=int, metavar="N", help="first seed (default: 0, drawn if sealed)"
     )
-    parser.add_argument("--isolation", choices=("sealed", "none"), default="sealed", metavar="KIND",
+    parser.add_argument("--isolation", choices=("sealed", "none"), metavar="KIND",
+        default="sealed" if os.name == "posix" else "none",
         help="sealed (default): the implementation runs in a process that its judge alone can ask; "
         "none: in this process")  # fmt: skip
     parser.add_argument("--allow", default="", metavar="OPERATORS",
