@@ -7,9 +7,12 @@ at 65,536 elements: each tensor that can be so large at a low cost needs such a 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
+
+import numpy as np
 
 from conformance.generation.block_sizes import (
     MAX_ELEMENTS,
@@ -29,7 +32,7 @@ from conformance.generation.large_sizes import (
 from conformance.generation.variants import plainest
 from conformance.model.case import Case
 from conformance.model.checks import MAIN_DTYPE
-from conformance.model.formats import FORMATS
+from conformance.model.formats import FORMATS, round_to
 from conformance.spec.layer_spec import LayerSpec
 
 MAX_CANDIDATES = 12
@@ -46,10 +49,15 @@ PARALLEL_SIZE = 2**15 + 1025
 """A size at which kernels use several threads: torch begins at 2¹⁵ elements."""
 MAX_LARGE_SOURCES = 24
 """About how many cases are tried for the large cases of a check that has many."""
+MAX_PUT_OFF = 4
+"""How many cases are put off for those with rows of another axis."""
+OUTLIER = 4.0
+"""By how much at least a single number of some large cases exceeds all others."""
 MIN_LARGE_CASES = 3
 """How many large cases a layer without options has, in a check that has many."""
 FIRST_SIZES, SECOND_SIZE = (MAX_SIZE, MAX_SIZE - 1, MAX_SIZE - 2), 65
 MANY_ELEMENTS = 65_536
+_STREAM = 0x6F75746C
 
 Option = tuple[str, str]
 Found = TypeVar("Found")
@@ -63,10 +71,13 @@ class Plan:
         sizes: dimension → its size.
         is_large: one tensor gets more than 65,536 elements, and all other sizes are as small as
             possible.
+        has_outlier: one number of a large tensor is larger than all others, so that parts of a row
+            have different maxima.
     """
 
     sizes: Mapping[str, int]
     is_large: bool = False
+    has_outlier: bool = False
 
     def apply(self, spec: LayerSpec, case: Case) -> Case:
         """The case with these sizes; unchanged if it cannot have them."""
@@ -74,14 +85,17 @@ class Plan:
             return case
         if self.is_large:
             ((name, size),) = self.sizes.items()
-            return set_large_size(spec, case, name, size) or case
+            large = set_large_size(spec, case, name, size)
+            if large is None:
+                return case
+            return _with_outlier(spec, large) if self.has_outlier else large
         return set_sizes(spec, case, self.sizes, refill=True) or case
 
     def smaller_plans(self) -> Iterator[Plan]:
         """Plans with a smaller first size and no second one, the smallest first, then this one."""
         name, size = next(iter(self.sizes.items()))
         yield from (
-            Plan({name: smaller}, self.is_large)
+            replace(self, sizes={name: smaller})
             for smaller in (LARGE_SIZES if self.is_large else SIZES)
             if smaller < size
         )
@@ -149,22 +163,58 @@ def plan_large_cases(spec: LayerSpec, cases: Sequence[Case], count: int) -> Sequ
     limit = spec.generation.max_planned_size
     if limit is not None and limit < LARGE_SIZES[-1]:
         return ()
-    covered = set[tuple[Option, str]]()
-    planned, spare = list[Planned | None](), list[tuple[Case, str]]()
-    for source in cases[:: max(len(cases) // MAX_LARGE_SOURCES, 1)]:
-        if len(planned) == count:
-            break
-        names, options = _large_names(spec, source), _option_values(spec, source)
-        new = [x for x in names if not {(option, x) for option in options} <= covered]
-        if new:
-            chosen = new[len(planned) % len(new)]
-            covered |= {(option, chosen) for option in options}
-            planned.append(_plan_one_large(spec, source, chosen))
-        else:
+    sources = cases[:: max(len(cases) // MAX_LARGE_SOURCES, 1)]
+    options = [_option_values(spec, x) | {("training", str(x.call.training))} for x in sources]
+    has_rows = [bool(_row_axes(spec, x)) for x in sources]
+    covered, planned, row_names = set[tuple[Option, str]](), list[Planned](), list[str]()
+    left, put_off, spare = set(range(len(sources))), set[int](), list[tuple[Case, str]]()
+    while left and len(planned) < count:
+        # What can be large costs much to find out: that waits for where rows or options are new.
+        met, needs_rows = {option for option, _ in covered}, len(row_names) < count // 2
+        is_picky = needs_rows and len(put_off) < MAX_PUT_OFF
+        hopeful = {k for k in left - put_off if has_rows[k]} if is_picky else set[int]()
+        # The first with rows is as plain as the first case; then those with most new options.
+        gains = {
+            k: len(options[k] - met) if planned or not hopeful else len(options[k] & options[0])
+            for k in hopeful or left
+        }
+        index = max(gains, key=lambda k: (gains[k], -k))
+        source = sources[index]
+        names = _large_names(spec, source)
+        new = [x for x in names if not {(option, x) for option in options[index]} <= covered]
+        rows = [x for x in new if x in _row_axes(spec, source)] if needs_rows else []
+        if index in hopeful and set(rows) <= set(row_names):
+            put_off.add(index)  # another may have rows of another axis
+            continue
+        left.remove(index)
+        used = Counter(name for _, name in covered)
+        # The plainest call has the most sizes that can be large.
+        for name in sorted(rows or new, key=lambda x: used[x])[: 1 if planned else min(count, 2)]:
+            large = _plan_one_large(spec, source, name, has_outlier=bool(rows))
+            if large is not None:
+                planned.append(large)
+                covered |= {(option, name) for option in options[index]}
+                row_names += [name] if rows else []
+        if not new:
             spare += [(source, name) for name in names]
     missing = min(count, MIN_LARGE_CASES) - len(planned)
-    planned += [_plan_one_large(spec, *pair) for pair in spare[: max(missing, 0)]]
-    return [x for x in planned if x is not None]
+    others = [_plan_one_large(spec, *pair) for pair in spare[: max(missing, 0)]]
+    return [*planned, *(x for x in others if x is not None)]
+
+
+def _row_axes(spec: LayerSpec, case: Case) -> frozenset[str]:
+    """The dimensions along which a kernel sums: that of the axis that an argument names.
+
+    In train mode it may be any.
+    """
+    first, arguments = case.inputs[0], {**spec.signature.defaults, **case.call.arguments}
+    if first is None:
+        return frozenset()
+    axes = [arguments[x.name] for x in spec.signature.arguments if x.axis and x.name in arguments]
+    if case.call.training and spec.traits.train_and_eval_differ:
+        axes += range(first.ndim)
+    prefix = f"{spec.signature.input_names[0]}.shape"
+    return frozenset(f"{prefix}[{k - first.ndim if k >= 0 else k}]" for k in axes if type(k) is int)
 
 
 def _large_names(spec: LayerSpec, source: Case) -> list[str]:
@@ -175,10 +225,25 @@ def _large_names(spec: LayerSpec, source: Case) -> list[str]:
     return [x.name for x in dimensions(spec, small) if large_ways(spec, small, x)]
 
 
-def _plan_one_large(spec: LayerSpec, source: Case, name: str) -> Planned | None:
-    plan = Plan({name: PARALLEL_SIZE}, is_large=True)
+def _plan_one_large(
+    spec: LayerSpec, source: Case, name: str, *, has_outlier: bool = False
+) -> Planned | None:
+    plan = Plan({name: PARALLEL_SIZE}, is_large=True, has_outlier=has_outlier)
     case = plan.apply(spec, source)
     return None if case is source else Planned(case, plan, source)
+
+
+def _with_outlier(spec: LayerSpec, case: Case) -> Case:
+    """The case with one number of its first input that is larger than all others by `OUTLIER`."""
+    first = case.inputs[0]
+    if first is None or first.dtype.kind != "f" or not spec.signature.inputs[0].any_value:
+        return case
+    largest = np.max(np.abs(first), initial=0.0, where=np.isfinite(first))
+    changed = first.copy()
+    place = np.random.default_rng((case.seed, _STREAM)).integers(first.size)
+    changed.reshape(-1)[place] = round_to(largest + max(OUTLIER, largest / 8), case.call.dtype)
+    inputs = tuple(changed if x is first else x for x in case.inputs)
+    return replace(case, inputs=inputs)
 
 
 def _plan_blocks(spec: LayerSpec, cases: Sequence[Case], count: int) -> Sequence[Planned]:

@@ -28,7 +28,10 @@ from conformance.strategies.invalid.distance import normalize as unit_invalid
 from conformance.strategies.invalid.distance import vectors as invalid
 from conformance.strategies.invalid.shapes import shape_breaks
 
-_COSINE = (Argument("dim", 1, alternative=0), Argument("eps", 1e-8, alternative=1e-6))
+_COSINE = (
+    Argument("dim", 1, alternative=0, axis=True),
+    Argument("eps", 1e-8, alternative=1e-6),
+)
 _DISTANCE = (
     Argument("p", 2.0, alternative=1.0, attribute="norm"),
     Argument("eps", 1e-6, alternative=0.0),
@@ -237,7 +240,7 @@ def layer_specs() -> Iterator[LayerSpec]:
         signature=Signature(
             (
                 Argument("p", 2.0, alternative=1.0),
-                Argument("dim", 1, alternative=0),
+                Argument("dim", 1, alternative=0, axis=True),
                 Argument("eps", 1e-12, alternative=1e-6),
             ),
             (Input("input", batch_axis=_vector_batch_axis),),

@@ -48,7 +48,7 @@ def layer_specs() -> Iterator[LayerSpec]:
             name,
             "glu",
             signature=Signature(
-                (Argument("dim", -1, alternative=0),),
+                (Argument("dim", -1, alternative=0, axis=True),),
                 (Input("input", batch_axis=_batch_axis),),
                 (Output("output", _batch_axis),),
                 supports_complex=False,

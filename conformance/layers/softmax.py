@@ -25,13 +25,13 @@ from conformance.strategies.invalid import softmax as invalid
 from conformance.strategies.invalid.breaks import invalid_cases
 from conformance.strategies.invalid.shapes import shape_breaks
 
-_DIM = Argument("dim", None, alternative=0)
+_DIM = Argument("dim", None, alternative=0, axis=True)
 _DTYPE = Argument("dtype", None, alternative="float64", form=Form(torch_object=True))
 _GUMBEL = (
     Argument("tau", 1.0, alternative=0.5),
     Argument("hard", False, alternative=True),
     Argument("eps", 1e-10, alternative=0.5),
-    Argument("dim", -1, alternative=0),
+    Argument("dim", -1, alternative=0, axis=True),
 )
 
 

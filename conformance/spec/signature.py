@@ -80,6 +80,7 @@ class Argument:
         per_dimension: one number for each spatial dimension, or one for all.
         size: it sets the size of a case, which seldom causes a failure.
         window: its values decide which output sizes are possible.
+        axis: it names an axis of the first input; kernels compute along the rows of that axis.
         keyword: it is passed to the call, not to the constructor: `output_size`.
         large_default: its default makes a case large, so the simplest cases write out a smaller
             value.
@@ -96,6 +97,7 @@ class Argument:
     per_dimension: bool = False
     size: bool = False
     window: bool = False
+    axis: bool = False
     keyword: bool = False
     large_default: bool = False
     attribute: str = ""
