@@ -30,6 +30,10 @@ COPIES = (
     "load_state_dict(assign=True) from device meta",
 )
 """The others are made anew, and given the state; `docs/contract.md` says what each is."""
+MANY_TENSORS = 12
+"""A module with more tensors is made of others: each fact costs as much as several of theirs."""
+FACTS_ONE_IN = 3
+"""Of such a module, one case in so many asks for its facts."""
 
 
 def check(trial: Trial) -> Evidence:
@@ -74,6 +78,8 @@ def _copy(trial: Trial, how: str) -> GuardedLayer:
 
 
 def _compare_facts(trial: Trial) -> Evidence:
+    if len(trial.case.call.state) > MANY_TENSORS and trial.case.seed % FACTS_ONE_IN:
+        return Evidence()
     facts = trial.run_step(
         "module_facts",
         trial.layer.module_facts,  # type: ignore[attr-defined]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -49,19 +49,25 @@ class RecordedCall:
         return count_roundings([x for x in self.outputs if isinstance(x, Rounded)])
 
     def gradients(
-        self, cotangents: Sequence[np.ndarray | None], relative_error: float = 0.0
+        self,
+        cotangents: Sequence[np.ndarray | None],
+        relative_error: float = 0.0,
+        *,
+        values_only: bool = False,
     ) -> Gradients:
         """Gradients by the recorded operands; `Choices` where an output has several right values.
 
         Args:
             cotangents: one for each output that is present.
             relative_error: of the cotangents.
+            values_only: without errors.
         """
         leaves = [x for x in (*self.inputs, *self.state.values()) if x is not None and x.node]
         leaves = list({id(x): x for x in leaves}.values())
         output_gradients = list[Rounded | None]()
         for x, c in zip(self.outputs, cotangents, strict=True):
-            exact = None if c is None else exact_operand(c, x.precision)
+            precision = replace(x.precision, values_only=True) if values_only else x.precision
+            exact = None if c is None else exact_operand(c, precision)
             if exact is not None and relative_error:
                 exact = exact.with_error(exact.error + relative_error * exact.abs_value)
             output_gradients.append(exact)

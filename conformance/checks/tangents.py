@@ -133,7 +133,10 @@ def expected_second_derivatives(
         np.abs(c) for c in cotangents if c is not None
     ]
     largest = max((float(np.max(x, initial=0.0)) for x in slopes), default=0.0)
-    at_steps = {step: _by_name(trial, x.gradients(cotangents)) for step, x in moved.items()}
+    at_steps = {
+        step: _by_name(trial, x.gradients(cotangents, values_only=True))
+        for step, x in moved.items()
+    }
     expected = {}
     for name, gradient in at_point.items():
         quotient = _quotient(gradient.value, {h: at_steps[h][name].value for h in at_steps})

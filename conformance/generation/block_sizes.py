@@ -107,7 +107,7 @@ def _resize_axes(spec: LayerSpec, axes: Axes, case: Case, size: int) -> Case | N
     input_index, axis = axes[0]
     array = case.inputs[input_index]
     assert array is not None
-    return select_places(spec, case, axes, [k % array.shape[axis] for k in range(size)])
+    return select_places(spec, case, axes, np.arange(size) % array.shape[axis])
 
 
 @st.composite

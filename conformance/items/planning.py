@@ -65,7 +65,11 @@ class Item:
         sampling = facts_of(self.check).sampling
         if not self.samples:
             return sampling.step(CATALOGUE[self.layer].generation.examples_fraction, self.dtype)
-        return max(self.drawn_count(examples) // sampling.sample_size_in(self.dtype), 1)
+        step = max(self.drawn_count(examples) // sampling.sample_size_in(self.dtype), 1)
+        if not sampling.among_cases_of:
+            return step
+        other = replace(self, check=sampling.among_cases_of).step(examples)
+        return -(-step // other) * other
 
 
 @dataclass(frozen=True)

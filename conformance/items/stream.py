@@ -33,6 +33,9 @@ PLAIN_ROUND = MAX_ROUNDS
 MIN_CASES_FOR_EXHAUSTIVE = 5
 """From this number of cases on, the last ones are replaced by those that hold every number."""
 
+SAMPLED_LARGE_CASES = 2
+"""The largest number of cases that several threads compute, in a profile that samples."""
+
 
 # The oracle's answer is cached with the object, and two checks need it one after the other.
 @lru_cache(maxsize=2)
@@ -116,6 +119,7 @@ class Stream:
         blocks = [x for x in planned if not x.plan.is_large]
         if facts.large_cases:
             count = facts.large_cases if is_main else 1
+            count = min(count, SAMPLED_LARGE_CASES) if item.samples else count
             large = _plan_large_cases(item.layer, item.dtype, self.examples, self.seed, count)
             return [*(blocks if is_main else ()), *large]
         return planned if facts.large_in_every_dtype or is_main else blocks

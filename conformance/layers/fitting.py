@@ -23,7 +23,9 @@ def replace_argument(spec: LayerSpec, case: Case, name: str, value: Any) -> Case
     return fit_arguments(spec, case, arguments)
 
 
-def select_places(spec: LayerSpec, case: Case, axes: Axes, places: Sequence[int]) -> Case | None:
+def select_places(
+    spec: LayerSpec, case: Case, axes: Axes, places: Sequence[int] | np.ndarray
+) -> Case | None:
     """Select places along one axis of a valid case; None where the call would be invalid.
 
     Args:

@@ -39,6 +39,9 @@ class Sampling:
         sample_size_other_dtypes: the same in other dtypes.
         sampled_extra_dtypes: in a profile that samples, how many dtypes it runs in besides a
             layer's first.
+        all_in_float64: it tests all cases in float64, except of a layer with all examples.
+        among_cases_of: in a profile that samples, another check that has all its cases, too: the
+            oracle's answers are then known.
     """
 
     step_other_dtypes: int = 1
@@ -48,6 +51,8 @@ class Sampling:
     sample_size: int = 16
     sample_size_other_dtypes: int = 4
     sampled_extra_dtypes: int = 0
+    all_in_float64: bool = False
+    among_cases_of: str = ""
 
     def step(self, share: float, dtype: str) -> int:
         """The n for which a check tests every n-th case of a layer and dtype.
@@ -58,6 +63,8 @@ class Sampling:
         has_full_share, has_medium_share = share >= 1, share >= MEDIUM_SHARE
         if dtype == MAIN_DTYPE:
             return self.step_main_dtype if has_medium_share else 1
+        if self.all_in_float64 and dtype == "float64":
+            return self.step_full_share if has_full_share else 1
         return max(
             self.step_other_dtypes,
             self.step_full_share
@@ -101,6 +108,8 @@ class CheckFacts:
         title_suffix: words about its operands, for titles about wrong numbers.
         runs: checks whose comparisons it makes; their known failures are its own, too.
         script_runs_check: a script runs the check itself, because its steps cannot be written out.
+        is_graded: its cases get a grade, for which other grades than the promised one are tried.
+            Checks that compare the numbers of `values` and `gradients` once more need none.
     """
 
     name: str
@@ -124,6 +133,7 @@ class CheckFacts:
     title_suffix: str = ""
     runs: tuple[str, ...] = ()
     script_runs_check: bool = False
+    is_graded: bool = True
 
 
 _DECLARATIONS = (
@@ -319,6 +329,7 @@ _DECLARATIONS = (
             step_medium_share=4,
             step_main_dtype=4,
             sample_size=6,
+            among_cases_of="gradients",
         ),
         has_planned_sizes=True,
         large_cases=4,
@@ -326,6 +337,7 @@ _DECLARATIONS = (
         contains_values=True,
         runs=("values", "gradients"),
         script_runs_check=True,
+        is_graded=False,
     ),
     CheckFacts(
         "transforms",
@@ -341,14 +353,20 @@ _DECLARATIONS = (
         levels=STRICT,
         members=("jvp", "double_vjp", "vmap"),
         sampling=Sampling(
-            step_medium_share=2,
+            step_other_dtypes=2,
+            step_full_share=4,
+            step_medium_share=4,
+            step_main_dtype=2,
             sample_size=8,
             sample_size_other_dtypes=2,
             sampled_extra_dtypes=3,
+            all_in_float64=True,
+            among_cases_of="gradients",
         ),
         follows_values=True,
         runs=("values", "gradients"),
         script_runs_check=True,
+        is_graded=False,
     ),
     CheckFacts(
         "module",
@@ -366,11 +384,16 @@ _DECLARATIONS = (
         levels=STRICT,
         members=("copy_layer", "module_facts"),
         sampling=Sampling(
-            step_other_dtypes=8, step_main_dtype=6, sample_size=6, sample_size_other_dtypes=2
+            step_other_dtypes=8,
+            step_main_dtype=6,
+            sample_size=6,
+            sample_size_other_dtypes=2,
+            among_cases_of="gradients",
         ),
         follows_values=True,
         runs=("values", "gradients", "state"),
         script_runs_check=True,
+        is_graded=False,
     ),
     CheckFacts(
         "autocast",
@@ -392,10 +415,12 @@ _DECLARATIONS = (
             sample_size=6,
             sample_size_other_dtypes=3,
             sampled_extra_dtypes=2,
+            among_cases_of="gradients",
         ),
         follows_values=True,
         runs=("values", "gradients"),
         script_runs_check=True,
+        is_graded=False,
     ),
     CheckFacts(
         "support",

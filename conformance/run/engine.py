@@ -281,12 +281,16 @@ class Engine:
     def graded_outcome(self, item: Item, case: Case) -> Outcome:
         """The outcome under the promised numerics, with the best grade that the case reaches.
 
-        Numerics of better grades are tried first. Worse ones are tried only if the case fails.
+        Numerics of better grades are tried first. Worse ones are tried only if the case fails. A
+        check that is not graded needs those of the promised grade only.
         """
         declared = self.declared_numerics(item)
         promised = promised_grade(declared, item.dtype)
+        by_grade = numerics_by_grade(declared, item.dtype)
+        if not facts_of(item.check).is_graded:
+            return self.outcome(item, case, by_grade[promised])
         promised_outcome: Outcome | None = None
-        for grade, numerics in numerics_by_grade(declared, item.dtype).items():
+        for grade, numerics in by_grade.items():
             outcome = self.outcome(item, case, numerics)
             if grade == promised:
                 promised_outcome = outcome

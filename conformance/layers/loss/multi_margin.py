@@ -53,15 +53,17 @@ def _resize_labels(spec: LayerSpec, case: Case, arguments: dict[str, Any]) -> Ca
     x, target = case.inputs[:2]
     if x is None or target is None or not x.shape[-1]:
         return None
-    new_target, count = np.full(target.shape, -1), x.shape[-1]
-    for new_labels, old_labels in zip(
-        new_target.reshape(-1, count), target.reshape(-1, count), strict=True
-    ):
+    # A resized case repeats a few rows many times.
+    count = x.shape[-1]
+    rows, place_of_row = np.unique(target.reshape(-1, count), axis=0, return_inverse=True)
+    new_rows = np.full(rows.shape, -1)
+    for new_labels, old_labels in zip(new_rows, rows, strict=True):
         used_labels = old_labels[: int(np.cumprod(old_labels >= 0).sum())]
         valid_labels = list(dict.fromkeys(label for label in used_labels.tolist() if label < count))
         new_labels[: len(valid_labels)] = valid_labels
         if len(valid_labels) == len(used_labels):
             new_labels[len(used_labels) :] = np.minimum(old_labels[len(used_labels) :], count - 1)
+    new_target = new_rows[place_of_row.reshape(-1)].reshape(target.shape)
     call = replace(case.call, arguments=arguments)
     return replace(case, call=call, inputs=(x, new_target, *case.inputs[2:]))
 
