@@ -30,6 +30,8 @@ COUNTS = (2, 3, 4)
 """Numbers of threads; each case has one of them. Sizes that are powers of 2 leave a rest by 3."""
 CALLERS = 4
 """How many Python threads call one layer at once; 2 if it has many elements."""
+FEW_ELEMENTS = 64
+"""Gradients of fewer elements are those of `gradients`: there is nothing to share."""
 MANY_ELEMENTS = 4096
 """Calls of so many elements take most of this check's time, and overlap whoever makes them."""
 
@@ -56,8 +58,9 @@ def check(trial: Trial) -> Evidence:
         several = trial.trial_of(trial.case)
         evidence = values.check(several)
         arrays = several.arrays
-        with suppress(Unsupported, Inapplicable):
-            evidence += _compare_gradients(trial.trial_of(trial.case))
+        if _count_elements(trial) >= FEW_ELEMENTS:
+            with suppress(Unsupported, Inapplicable):
+                evidence += _compare_gradients(trial.trial_of(trial.case))
     if first is not None:
         evidence += Evidence(bits=_count_equal_bits(trial, first, arrays))
     callers = CALLERS if _count_elements(trial) <= MANY_ELEMENTS else 2
@@ -66,8 +69,8 @@ def check(trial: Trial) -> Evidence:
 
 
 def _count_elements(trial: Trial) -> int:
-    """The size of the largest input or output."""
-    sizes = [x.size for x in trial.case.inputs if x is not None]
+    """The size of the largest operand or output."""
+    sizes = [x.size for x in trial.case.operands]
     return max([*sizes, *map(math.prod, trial.shapes)], default=0)
 
 
