@@ -83,7 +83,7 @@ class FirstRead(msgspec.Struct, array_like=True, frozen=True):
     """What a sealed process reads of a native right after a call.
 
     Args:
-        dtype: its dtype.
+        dtype: torch's name.
         digest: of its numbers; empty if these are here.
         array: its numbers, if they are few and the judge need not read them again.
     """
