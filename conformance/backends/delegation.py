@@ -179,11 +179,10 @@ class OperatorWatch:
         if base_name(name) not in self._allowed and kind_of(overload) in own_work:
             self._report(name)
 
-    def watch_threads(self, names: Sequence[str], key: str) -> None:
-        """Watch operators on all threads.
+    def watch_threads(self, key: str) -> None:
+        """Watch `WATCHED` and all element-by-element operators on every thread.
 
         Args:
-            names: names of operators; those without a kernel for the key are left out.
             key: dispatch key of the device.
         """
         get_kernel = getattr(torch.library, "get_kernel", None)
@@ -192,22 +191,13 @@ class OperatorWatch:
         keys = torch._C.DispatchKeySet(getattr(torch._C.DispatchKey, key))
         library_class: Any = torch.library.Library
         library = library_class("aten", "IMPL")
-        for name in names:
-            packet = getattr(torch.ops.aten, name, None)
-            if packet is None or not torch._C._dispatch_has_kernel_for_dispatch_key(
-                f"aten::{name}", key
-            ):
+        for name in _watched_operators():
+            if not torch._C._dispatch_has_kernel_for_dispatch_key(f"aten::{name}", key):
                 continue
-            overload = packet.default
+            base, _, overload_name = name.partition(".")
+            overload = getattr(getattr(torch.ops.aten, base), overload_name or "default")
             original = get_kernel(f"aten::{name}", key)
-
-            def run(
-                *arguments: Any, _original: Any = original, _called: Any = overload, **kw: Any
-            ) -> Any:
-                self._note_other_thread(_called)
-                return _original.call_boxed(keys, *arguments, **kw)
-
-            library.impl(overload, run, key)
+            library.impl(overload, self._reporting(overload, original, keys), key)
         self._libraries.append(library)
 
     def _reporting(self, overload: Any, original: Any, keys: Any) -> Callable[..., Any]:
@@ -226,10 +216,31 @@ class OperatorWatch:
                 self._note(overload, own_work)
 
 
-CONTRACTIONS = (
-    "mm", "addmm", "bmm", "baddbmm", "addbmm", "addmv", "mv", "dot", "convolution",
-    "_softmax", "_log_softmax", "native_layer_norm", "native_batch_norm", "native_group_norm",
-    "_scaled_dot_product_flash_attention_for_cpu", "gelu", "max_pool2d_with_indices",
-    "avg_pool2d", "mkldnn_convolution", "embedding", "sum", "mean", "amax", "cumsum",
-)  # fmt: skip
-"""Operators that are watched on all threads."""
+def _watched_operators() -> Iterator[str]:
+    yield from WATCHED
+    for schema in torch._C._jit_get_all_schemas():
+        space, _, base = schema.name.partition("::")
+        if space != "aten" or base.endswith("_") or schema.overload_name not in ("", "Tensor"):
+            continue
+        packet = getattr(torch.ops.aten, base, None)
+        overload = getattr(packet, schema.overload_name or "default", None)
+        if overload is not None and kind_of(overload) == "elementwise":
+            yield f"{base}.{schema.overload_name}" if schema.overload_name else base
+
+
+WATCHED = tuple(
+    sorted(
+        _words(
+            "mm addmm bmm baddbmm addbmm addmv mv dot convolution convolution_backward "
+            "mkldnn_convolution _softmax _log_softmax native_layer_norm native_batch_norm "
+            "native_group_norm _scaled_dot_product_flash_attention_for_cpu max_pool2d_with_indices "
+            "max_pool3d_with_indices avg_pool2d avg_pool3d _adaptive_avg_pool2d embedding "
+            "_embedding_bag sum sum.dim_IntList mean mean.dim amax amin max.dim min.dim argmax "
+            "argmin cumsum cumprod prod var.correction var_mean.correction std.correction "
+            "logsumexp linalg_vector_norm upsample_nearest2d upsample_bilinear2d upsample_bicubic2d "
+            "grid_sampler_2d nll_loss_forward mse_loss smooth_l1_loss huber_loss "
+            "binary_cross_entropy _cdist_forward im2col col2im topk sort"
+        )
+    )
+)
+"""Operators that are watched on all threads, besides those that work element by element."""

@@ -194,7 +194,7 @@ def _watch_operators(name: str, watch: Watch) -> OperatorWatch | None:
     """A watch of the operators that functions under test call; None for other backends."""
     if name not in (KERNEL_PATH, MODULE_PATH):
         return None
-    from conformance.backends.delegation import CONTRACTIONS, OperatorWatch
+    from conformance.backends.delegation import OperatorWatch
     from conformance.backends.kernel import settings
     from conformance.backends.operators import dispatch_key
 
@@ -203,7 +203,7 @@ def _watch_operators(name: str, watch: Watch) -> OperatorWatch | None:
     else:
         allowed, device = settings().allowed, settings().device
         operators = OperatorWatch(lambda called: watch.report(DELEGATES, called), allowed)
-    operators.watch_threads(CONTRACTIONS, dispatch_key(device))
+    operators.watch_threads(dispatch_key(device))
     return operators
 
 
