@@ -49,11 +49,13 @@ def check(trial: Trial) -> Evidence:
         raise NotOffered("transforms not offered")
     if trial.spec.lazy is not None:
         trial.outputs  # noqa: B018 - its first call makes the parameters
-    # Gradients of gradients come with forward mode, which alone is made in place of them only.
-    chosen = [x for x in offered if x != "jvp" or "double_vjp" not in offered]
-    first = trial.case.seed // 2 % len(chosen)
+    first = trial.case.seed // 2 % len(offered)
+    order = [*offered[first:], *offered[:first]]
+    if order[0] == "jvp" and "double_vjp" in order:
+        # Gradients of gradients come with forward mode.
+        order.insert(0, "double_vjp")
     evidence, reason, subject = Evidence(), None, trial
-    for member in dict.fromkeys((*chosen[first:], *chosen[:first], *offered)):
+    for member in dict.fromkeys(order):
         try:
             evidence = _TRANSFORMS[member](subject)
         except Inapplicable as error:
