@@ -233,13 +233,14 @@ WATCHED = tuple(
         _words(
             "mm addmm bmm baddbmm addbmm addmv mv dot convolution convolution_backward "
             "mkldnn_convolution _softmax _log_softmax native_layer_norm native_batch_norm "
-            "native_group_norm _scaled_dot_product_flash_attention_for_cpu max_pool2d_with_indices "
-            "max_pool3d_with_indices avg_pool2d avg_pool3d _adaptive_avg_pool2d embedding "
-            "_embedding_bag sum sum.dim_IntList mean mean.dim amax amin max.dim min.dim argmax "
-            "argmin cumsum cumprod prod var.correction var_mean.correction std.correction "
-            "logsumexp linalg_vector_norm upsample_nearest2d upsample_bilinear2d "
-            "upsample_bicubic2d grid_sampler_2d nll_loss_forward mse_loss smooth_l1_loss huber_loss "
-            "binary_cross_entropy _cdist_forward im2col col2im topk sort"
+            "native_group_norm _scaled_dot_product_flash_attention_for_cpu "
+            "max_pool2d_with_indices max_pool3d_with_indices avg_pool2d avg_pool3d "
+            "_adaptive_avg_pool2d embedding _embedding_bag sum sum.dim_IntList mean mean.dim "
+            "amax amin max.dim min.dim argmax argmin cumsum cumprod prod var.correction "
+            "var_mean.correction std.correction logsumexp linalg_vector_norm "
+            "upsample_nearest2d upsample_bilinear2d upsample_bicubic2d grid_sampler_2d "
+            "nll_loss_forward mse_loss smooth_l1_loss huber_loss binary_cross_entropy "
+            "_cdist_forward im2col col2im topk sort"
         )
     )
 )
