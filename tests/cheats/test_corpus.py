@@ -30,7 +30,7 @@ from conformance.run.engine import Engine
 FOLDER = Path(__file__).parent
 SHARE = 1 if os.environ.get("NN_CONFORMANCE_TESTS") == "all" else 24
 CHECKS = ("values", "repeat", "gradients", "layout")
-EXAMPLES, CALL_SECONDS = 12, 60.0
+EXAMPLES, CALL_SECONDS = 12, 10.0
 BREACHES = ("delegates", "tampers", "changes its answer", "lives on")
 
 
