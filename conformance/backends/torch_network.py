@@ -24,6 +24,7 @@ _OPERATORS: Mapping[str, Callable[..., Any]] = {
     "add": operator.add,
     "sub": operator.sub,
     "mul": operator.mul,
+    "div": operator.truediv,
     "neg": operator.neg,
     "clamp": torch.clamp,
     "flip": torch.flip,

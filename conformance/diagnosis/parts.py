@@ -18,6 +18,7 @@ from conformance.model.case import Case
 
 if TYPE_CHECKING:
     from conformance.items.engine_protocol import EngineLike
+    from conformance.model.finding import Finding
 
 
 LAYOUT_TRIES = 8
@@ -60,9 +61,19 @@ def _excuses(engine: EngineLike, item: Item) -> Excuses:
     return Excuses(tuple(entries.values()), EVERY_CHECK[item.check])
 
 
-def find_excuse_of_part(engine: EngineLike, item: Item, case: Case) -> KnownFailure | None:
-    """The known failure of a part that fails by itself; None if no part does, or none is listed."""
+def find_excuse_of_part(
+    engine: EngineLike, item: Item, case: Case, failure: Finding | None
+) -> KnownFailure | None:
+    """The known failure of a part that fails by itself; None if no part does, or none is listed.
+
+    Args:
+        failure: how the case fails. A part that raises explains no wrong number of a case that does
+            not: there the part was called, and answered.
+    """
     for part_item, part, outcome in failing_parts(engine, item, case):
+        raised = outcome.failure is not None and outcome.failure.exception
+        if raised and failure is not None and not failure.exception:
+            continue
         excuses = _excuses(engine, part_item)
         entry = excuses.find_explanation(part, outcome.message, outcome.failure)
         if entry is not None:

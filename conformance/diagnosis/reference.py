@@ -52,7 +52,7 @@ class Reference:
         if entry is not None and not entry.base:
             return entry
         if entry is None and has_parts(case):
-            entry_of_part = find_excuse_of_part(self._engine, item, case)
+            entry_of_part = find_excuse_of_part(self._engine, item, case, outcome.failure)
             if entry_of_part is not None:
                 return entry_of_part
         base = self._engine.base(item.layer)

@@ -17,7 +17,7 @@ from conformance.model.graph import (
 
 CallText = Callable[[str, Mapping[str, Any]], str]
 """Name and arguments of a layer → the code that makes it: `Linear(2, 3)`."""
-_INFIX = {"add": "+", "sub": "-", "mul": "*"}
+_INFIX = {"add": "+", "sub": "-", "mul": "*", "div": "/"}
 
 
 def sequence_texts(nodes: Sequence[Any], call_text: CallText) -> list[str]:

@@ -33,12 +33,13 @@ _MOVEMENTS: Mapping[str, Callable[..., Rounded]] = {
     function.__name__: function
     for function in (
         *(movements.permute, movements.transpose, movements.reshape, movements.flip),
-        *(movements.expand, movements.index, movements.cat),
+        *(movements.expand, movements.index, movements.cat, movements.select),
+        *(movements.squeeze, movements.unsqueeze),
     )
 }
 
 
-_BROADCASTING = frozenset(("add", "sub", "mul", "maximum", "minimum"))
+_BROADCASTING = frozenset(("add", "sub", "mul", "div", "maximum", "minimum"))
 
 
 def network_values(

@@ -5,13 +5,18 @@ from __future__ import annotations
 import math
 
 from conformance.strategies.network import steps
+from conformance.strategies.network.around import AROUND
 from conformance.strategies.network.builder import Builder, value_or
 from conformance.strategies.network.patterns import BLOCKS, Pattern
+from conformance.strategies.network.written import WRITTEN
 from hypothesis import strategies as st
 
 _yes_no = st.booleans()
 _functions = st.sampled_from((steps.elementwise, steps.scalar, steps.clamp))
-_moves = st.sampled_from((steps.permute, steps.index, steps.reshape, steps.flip, steps.transpose))
+_moves = st.sampled_from(
+    (steps.permute, steps.index, steps.reshape, steps.flip, steps.transpose, steps.unsqueeze,
+     steps.squeeze, steps.select)
+)  # fmt: skip
 # Of these a difference alone is not associative.
 _sums = st.sampled_from(("sub", "add", "mul", "sub"))
 _extremes = st.sampled_from(("maximum", "minimum"))
@@ -242,7 +247,7 @@ def identity_operand(builder: Builder, x: int) -> int | None:
 
 
 PATTERNS: tuple[tuple[Pattern, int], ...] = (
-    *BLOCKS,
+    *(*BLOCKS, *WRITTEN, *AROUND),
     *((chained_functions, 3), (chained_moves, 3), (reduced_function, 2), (cancelling_moves, 3)),
     *((joined_and_split, 3), (reduced_and_spread, 2), (composed_permutations, 2)),
     *((chained_slices, 2), (moved_signs, 2), (alike_calls, 3), (repeated_function, 2)),
@@ -251,3 +256,13 @@ PATTERNS: tuple[tuple[Pattern, int], ...] = (
     *((identity_operand, 2), (scaled_shift, 2), (extreme_of_function, 2)),
 )
 """All patterns, each with the most nodes that it adds."""
+
+_OF_IMAGES = (
+    *("folded_norm", "padded_window", "activated_layer", "norm_before_layer", "padded_and_cut"),
+    *("normed_activation", "layer_and_parameter", "summed_layers", "separable_convolution"),
+    *("space_to_depth", "padded_window"),
+)
+IMAGE_PATTERNS = tuple(
+    next(pair for pair in PATTERNS if pair[0].__name__ == name) for name in _OF_IMAGES
+)
+"""Those of convolutions and poolings, which only an image may have."""

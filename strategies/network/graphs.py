@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from conformance.strategies.composing import composite
-from conformance.strategies.network.algebra import PATTERNS
+from conformance.strategies.network.algebra import IMAGE_PATTERNS, PATTERNS
 from conformance.strategies.network.builder import Builder, Shape, ShapeOf
 from conformance.strategies.network.filling import NetworkFiller
 from conformance.strategies.network.steps import STEPS
@@ -22,13 +22,16 @@ TensorsOf = Callable[[Any], Mapping[str, Shape]]
 _yes_no = st.booleans()
 _adds_another = st.integers(0, 5).map(bool)
 _one_in_six = st.integers(0, 5).map(lambda n: n == 5)
-_two_in_three = st.integers(0, 2).map(bool)
+_one_in_three = st.integers(0, 2).map(lambda n: n == 2)
+_five_in_six = st.integers(0, 5).map(bool)
 _steps = st.sampled_from(STEPS)
 _batches = st.sampled_from((1, 2, 3))
 _channels = st.sampled_from((1, 2, 3, 4))
 _lengths = st.sampled_from((2, 3, 4, 5))
-_kinds = st.sampled_from(("rows", "image", "sequence", "image", "rows", "image", "wide"))
+_kinds = st.sampled_from(("rows", "image", "sequence", "image", "rows", "image", "wide", "deep"))
 # Kernels work in blocks, and compilers cut them: the remainder of the last one is code of its own.
+_many_channels = st.sampled_from((8, 16, 17))
+_small_images = st.sampled_from(((3, 3), (2, 2), (1, 4), (4, 3)))
 _widths = st.sampled_from((15, 16, 17, 33, 65))
 
 
@@ -37,6 +40,8 @@ def draw_shape(draw: Draw) -> Shape:
     kind = draw(_kinds)
     if kind == "wide":
         return (draw(_batches), draw(_widths))
+    if kind == "deep":
+        return (draw(st.sampled_from((1, 2))), draw(_many_channels), *draw(_small_images))
     if draw(_yes_no):
         size = draw(st.sampled_from((2, 3)))
         return (size,) * {"rows": 2, "sequence": 3, "image": 4}[kind]
@@ -50,16 +55,30 @@ def draw_shape(draw: Draw) -> Shape:
 @composite
 def _extended(draw: Draw, builder: Builder, value: int) -> tuple[int, str]:
     """Add a node behind a value, or the nodes of a pattern: the new value, the pattern's name."""
-    add, name = draw(_steps), ""
-    fitting = [pattern for pattern, size in PATTERNS if size <= builder.nodes_left]
-    if fitting and draw(_two_in_three):
-        add = draw(st.sampled_from(fitting))
-        name = add.__name__
-    added = add(builder, value)
-    value, name = (value, "") if added is None else (added, name)
+    added, name = None, ""
+    if draw(_five_in_six):
+        added, name = _add_pattern(draw, builder, value)
+    if added is None and builder.nodes_left:
+        added = draw(_steps)(builder, value)
+    value = value if added is None else added
     if builder.nodes and draw(_one_in_six):
         value = draw(st.sampled_from(builder.values(lambda shape: True)))
     return value, name
+
+
+def _add_pattern(draw: Draw, builder: Builder, value: int) -> tuple[int | None, str]:
+    """Add the nodes of a pattern: the first of three that fits the value's shape."""
+    is_image = len(builder.shape(value)) == 4 and draw(_one_in_three)
+    patterns = IMAGE_PATTERNS if is_image else PATTERNS
+    for _ in range(3):
+        fitting = [pattern for pattern, size in patterns if size <= builder.nodes_left]
+        if not fitting:
+            break
+        pattern = draw(st.sampled_from(fitting))
+        added = pattern(builder, value)
+        if added is not None:
+            return added, pattern.__name__
+    return None, ""
 
 
 @composite

@@ -28,7 +28,7 @@ def _activation(builder: Builder, x: int) -> int:
     return builder.add(name, x, **_ACTIVATION_ARGUMENTS.get(name, {}))
 
 
-def _layer(builder: Builder, x: int) -> int | None:
+def any_layer(builder: Builder, x: int) -> int | None:
     """A convolution of an image, or else a linear layer."""
     layer = steps.convolution(builder, x)
     return steps.linear(builder, x) if layer is None else layer
@@ -38,7 +38,7 @@ def folded_norm(builder: Builder, x: int) -> int | None:
     """A convolution or linear layer, a batch norm, maybe a residual, an activation."""
     if len(builder.shape(x)) not in (2, 4):
         return None
-    layer = _layer(builder, x)
+    layer = any_layer(builder, x)
     normed = None if layer is None else steps.batch_norm(builder, layer)
     if normed is None:
         return None
@@ -52,7 +52,7 @@ def folded_norm(builder: Builder, x: int) -> int | None:
 
 def activated_layer(builder: Builder, x: int) -> int | None:
     """A linear layer or convolution with an activation behind it."""
-    layer = _layer(builder, x)
+    layer = any_layer(builder, x)
     return None if layer is None else _activation(builder, layer)
 
 
@@ -66,7 +66,7 @@ def norm_before_layer(builder: Builder, x: int) -> int | None:
     normed = steps.batch_norm(builder, x)
     if normed is None:
         return None
-    return _layer(builder, normed)
+    return any_layer(builder, normed)
 
 
 def padded_window(builder: Builder, x: int) -> int | None:
@@ -204,7 +204,8 @@ BLOCKS: tuple[tuple[Pattern, int], ...] = (
     # What every compiler fuses comes twice.
     *((folded_norm, 4), (folded_norm, 4), (attention, 7), (attention, 7), (activated_layer, 2)),
     *((residual, 3), (gate, 3), (norm_before_layer, 2), (written_norm, 7), (written_gelu, 5)),
-    *((padded_window, 2), (padded_window, 2), (constant_branch, 4), (shared_layer, 5)),
+    *((padded_window, 2), (padded_window, 2), (constant_branch, 4), (constant_branch, 4)),
+    (shared_layer, 5),
     *((normed_activation, 2), (linear_chain, 2), (reused_value, 3), (scaled_norm, 2)),
     *((parameter_product, 2), (viewed_and_used, 5), (viewed_and_used, 5)),
 )

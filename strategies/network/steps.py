@@ -12,6 +12,9 @@ Step = Callable[[Builder, int], int | None]
 """Builder, value → the number of the new node; None if nothing of the kind fits."""
 
 _widths = st.sampled_from((1, 2, 3, 4))
+MANY_CHANNELS = 8
+"""Kernels of images keep channels in blocks of 8 or 16 if there are as many."""
+_wide_channels = st.sampled_from((8, 16, 17, 4))
 _kernels = st.sampled_from((1, 2, 3))
 _axes = st.integers(0, 3)
 _numbers = st.sampled_from((2.0, 0.5, -1.0, 3.0, 1.0))
@@ -71,12 +74,13 @@ def convolution(builder: Builder, x: int) -> int | None:
     if min(shape[2:]) + 2 * padding < kernel:
         return None
     channels = shape[1]
+    widths = _wide_channels if channels >= MANY_CHANNELS else _widths
     depthwise = builder.draw(_yes_no) and channels > 1
     return builder.add(
         "Conv2d",
         x,
         in_channels=channels,
-        out_channels=channels if depthwise else builder.draw(_widths),
+        out_channels=channels if depthwise else builder.draw(widths),
         kernel_size=kernel,
         stride=builder.draw(st.sampled_from((1, 1, 2))),
         padding=padding,
@@ -177,12 +181,33 @@ def expand(builder: Builder, x: int) -> int | None:
     return builder.add("expand", x, size=(2, *shape))
 
 
+def unsqueeze(builder: Builder, x: int) -> int | None:
+    """An axis of size 1 more."""
+    rank = len(builder.shape(x))
+    return builder.add("unsqueeze", x, dim=builder.draw(st.integers(0, rank))) if rank < 4 else None
+
+
+def squeeze(builder: Builder, x: int) -> int | None:
+    """An axis less if its size is 1."""
+    rank, axis = len(builder.shape(x)), builder.draw(_axes)
+    return builder.add("squeeze", x, dim=axis) if axis < rank else None
+
+
+def select(builder: Builder, x: int) -> int | None:
+    """The first or last place of an axis, and no axis there."""
+    shape, axis = builder.shape(x), builder.draw(_axes)
+    if axis >= len(shape) or not shape[axis]:
+        return None
+    place = builder.draw(st.sampled_from((0, shape[axis] - 1)))
+    return builder.add("select", x, dim=axis, index=place)
+
+
 def reduce(builder: Builder, x: int) -> int | None:
     """A sum, mean or maximum along an axis; an exact mean is of a power of two."""
     shape, axis = builder.shape(x), builder.draw(_axes)
     if axis >= len(shape) or not shape[axis]:
         return None
-    names = ["sum", "amax", "mean"]
+    names = ["sum", "amax", "amin", "mean"]
     if builder.exact and shape[axis].bit_count() != 1:
         names.pop()
     return builder.add(
@@ -231,5 +256,6 @@ def again(builder: Builder, x: int) -> int | None:
 
 STEPS: tuple[Step, ...] = (
     elementwise, linear, combine, scalar, convolution, batch_norm, permute, reshape, concatenate,
-    pool, norm, index, reduce, clamp, matmul, again, pad, flip, expand, identity,
+    pool, norm, index, reduce, clamp, matmul, again, pad, flip, expand, identity, unsqueeze,
+    squeeze, select,
 )  # fmt: skip

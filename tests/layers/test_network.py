@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from conformance.strategies.network.builder import MAX_NODES
-from planted.rewrites import Rewriting, blind, layers, operators, right
+from planted.rewrites import Rewriting, around, blind, layers, operators, right
 from support import cases, first_failure
 from torch import fx
 
@@ -36,8 +36,12 @@ from conformance.run.engine import Engine
 
 SPEC = CATALOGUE["Network"]
 ITEM = Item("Network", "values", "float32", "cpu")
-WRONG = {rewrite.__name__: rewrite for x in (layers, operators, blind) for rewrite in x.REWRITES}
-assert len(WRONG) == 60  # docs/networks.md
+WRONG = {
+    rewrite.__name__: rewrite
+    for module in (layers, operators, around, blind)
+    for rewrite in module.REWRITES
+}
+assert len(WRONG) == 68  # docs/networks.md
 RIGHT = {rewrite.__name__: rewrite for rewrite in right.REWRITES}
 
 
@@ -145,12 +149,37 @@ def test_a_layer_that_fails_alone_is_named_and_its_known_failure_excuses_the_net
     case = Case(call, (np.ones((3, 2)),))
     engine = Engine(_WrongLinear(), 5, 0)
     assert [part.call.layer for _, part, _ in failing_parts(engine, ITEM, case)] == ["Linear"]
-    assert find_excuse_of_part(engine, ITEM, case) is None
+    failure = engine.outcome(ITEM, case).failure
+    assert find_excuse_of_part(engine, ITEM, case, failure) is None
     entry = "[[known]]\nlayer = 'Linear'\ncheck = 'values'\nreason = 'twice'\nstrict = false\n"
     listed = Engine(_WrongLinear(), 5, 0, parse_entries(entry, "here"))
-    excuse = find_excuse_of_part(listed, ITEM, case)
+    excuse = find_excuse_of_part(listed, ITEM, case, failure)
     assert excuse is not None
     assert excuse.reason == "twice"
+
+
+class _RefusesReluAlone(_WrongLinear):
+    """A wrong Linear, and a relu that raises unless it is a node of a network."""
+
+    def build(self, call: Call) -> Any:
+        if call.layer == "functional.relu":
+            raise OSError("alone")
+        return super().build(call)
+
+
+def test_a_layer_that_raises_alone_does_not_excuse_a_network_that_answers_wrongly() -> None:
+    nodes = (
+        ("functional.relu", (), (-1,)),
+        ("Linear", (("in_features", 2), ("out_features", 1), ("bias", False)), (0,)),
+        ("output", (), (1,)),
+    )
+    call = Call("Network", {"nodes": nodes}, {"1.weight": np.ones((1, 2))}, "float32", "cpu")
+    case = Case(call, (np.ones((3, 2)),))
+    entry = "[[known]]\nlayer = 'functional.relu'\ncheck = 'values'\nreason = 'x'\nstrict = false\n"
+    engine = Engine(_RefusesReluAlone(), 5, 0, parse_entries(entry, "here"))
+    layers_that_fail = [part.call.layer for _, part, _ in failing_parts(engine, ITEM, case)]
+    assert layers_that_fail == ["functional.relu", "Linear"]
+    assert find_excuse_of_part(engine, ITEM, case, engine.outcome(ITEM, case).failure) is None
 
 
 def test_a_result_without_axes_is_an_operand_like_any_other() -> None:

@@ -52,6 +52,21 @@ def index(x: Rounded, *, slices: Sequence[Slice]) -> Rounded:
     return _moved(x, lambda places: places[tuple(slice(*part) for part in slices)])
 
 
+def unsqueeze(x: Rounded, *, dim: int) -> Rounded:
+    """An axis of size 1 more."""
+    return _moved(x, lambda places: np.expand_dims(places, dim))
+
+
+def squeeze(x: Rounded, *, dim: int) -> Rounded:
+    """An axis less if its size is 1."""
+    return _moved(x, lambda places: places.squeeze(dim) if places.shape[dim] == 1 else places)
+
+
+def select(x: Rounded, *, dim: int, index: int) -> Rounded:
+    """One place of an axis, and no axis there."""
+    return _moved(x, lambda places: np.take(places, index, axis=dim))
+
+
 def cat(*tensors: Rounded, dim: int) -> Rounded:
     """Tensors one after another along an axis."""
     return join(list(tensors), dim)

@@ -34,7 +34,8 @@ def moves_around_function_cancelled(module: GraphModule) -> bool:
     """permute, a function, the same permute: the two moves are taken for inverse."""
     for node in calls(module, torch.permute):
         function = node.args[0]
-        if isinstance(function, Node) and len(function.args) == 1 and len(node.kwargs["dims"]) > 2:
+        is_function = isinstance(function, Node) and function.op == "call_function"
+        if is_function and len(function.args) == 1 and len(node.kwargs["dims"]) > 2:
             inner = function.args[0]
             same = is_call(inner, torch.permute) and inner.kwargs["dims"] == node.kwargs["dims"]
             if same:
@@ -74,9 +75,9 @@ def _first_if_alike(first: torch.Tensor, part: torch.Tensor) -> torch.Tensor:
 def concatenation_sorted(module: GraphModule) -> bool:
     """The operands of a concatenation come in reverse order."""
     for node in calls(module, torch.cat):
-        first, second = node.args[0]
-        if first is not second:
-            node.args = ([second, first],)
+        parts = list(node.args[0])
+        if parts[0] is not parts[-1]:
+            node.args = (parts[::-1],)
             return True
     return False
 

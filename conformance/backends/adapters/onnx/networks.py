@@ -94,14 +94,15 @@ def _cat(graph: Graph, *names: str, dim: int) -> str:
 
 
 _OPERATORS: Mapping[str, Callable[..., str]] = {
-    **{name: _plain(name.capitalize()) for name in ("add", "sub", "mul", "neg", "abs")},
-    **{name: _plain(name.capitalize()) for name in ("sigmoid", "tanh", "erf")},
+    **{name: _plain(name.capitalize()) for name in ("add", "sub", "mul", "div", "neg", "abs")},
+    **{name: _plain(name.capitalize()) for name in ("sigmoid", "tanh", "erf", "sqrt", "exp")},
     "matmul": _plain("MatMul"),
     "maximum": _plain("Max"),
     "minimum": _plain("Min"),
     "sum": _reduction("ReduceSum"),
     "mean": _reduction("ReduceMean"),
     "amax": _reduction("ReduceMax"),
+    "amin": _reduction("ReduceMin"),
     "clamp": _clamp,
     "rsqrt": _rsqrt,
     "square": _square,
@@ -143,11 +144,29 @@ def _index(graph: Graph, x: Value, *, slices: Sequence[tuple[int | None, ...]]) 
     return graph.add("Slice", x.name, *(graph.integers(*row) for row in numbers))
 
 
+def _unsqueeze(graph: Graph, x: Value, *, dim: int) -> str:
+    return graph.add("Unsqueeze", x.name, graph.integers(dim))
+
+
+def _squeeze(graph: Graph, x: Value, *, dim: int) -> str:
+    if x.shape[dim] != 1:
+        return graph.add("Identity", x.name)
+    return graph.add("Squeeze", x.name, graph.integers(dim))
+
+
+def _select(graph: Graph, x: Value, *, dim: int, index: int) -> str:
+    place = graph.constant(np.array(index, dtype=np.int64))
+    return graph.add("Gather", x.name, place, axis=dim)
+
+
 _MOVEMENTS: Mapping[str, Callable[..., str]] = {
     "permute": _permute,
     "transpose": _transpose,
     "reshape": _reshape,
     "expand": _expand,
+    "squeeze": _squeeze,
+    "unsqueeze": _unsqueeze,
+    "select": _select,
     "flip": _flip,
     "index": _index,
 }
