@@ -52,7 +52,7 @@ class WrongRelu(Arrays):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("check", ["shape", "values", "repeat", "state"])
 def test_networks_of_numpy_pass(check: str, dtype: str) -> None:
-    outcome = first_failure(Arrays(), "Network", check, dtype, 200)
+    outcome = first_failure(Arrays(), "Network", check, dtype, 300)
     assert outcome.failure is None
     assert outcome.compared > 50
 

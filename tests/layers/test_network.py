@@ -77,7 +77,7 @@ def test_a_wrong_rewrite_fails(name: str) -> None:
     backend = Rewriting(WRONG[name])
     searches = (
         first_failure(backend, "Network", check, "float32", examples)
-        for check, examples in (("values", 600), ("gradients", 300))
+        for check, examples in (("values", 900), ("gradients", 450))
     )
     assert any(search.failure is not None for search in searches)
 
