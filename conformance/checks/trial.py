@@ -13,7 +13,7 @@ import numpy as np
 from conformance.arithmetic.grading import promised_numerics
 from conformance.arithmetic.precision import Precision
 from conformance.arithmetic.rounded import Rounded, exact_operand
-from conformance.backends.capabilities import numerics_of
+from conformance.backends.capabilities import is_offered, numerics_of
 from conformance.backends.foreign_calls import HOOKS, original_exception
 from conformance.backends.guard import guarded
 from conformance.checks.answers import OracleAnswers, lean
@@ -234,8 +234,10 @@ class Trial:
         named = dict.fromkeys(
             x for x in arguments.values() if isinstance(x, str) and x in FORMATS and x != call.dtype
         )
+        # A backend declares nothing for a dtype that it does not offer, and may fail if asked.
+        offered = [x for x in named if is_offered(self.backend, call.layer, x, call.device)]
         precision = Precision.of(call.dtype, self.numerics)
-        others = tuple(Precision.of(x, self._promised_numerics(x)) for x in named)
+        others = tuple(Precision.of(x, self._promised_numerics(x)) for x in offered)
         return replace(precision, others=others) if others else precision
 
     def _promised_numerics(self, dtype: str) -> Numerics:

@@ -261,6 +261,24 @@ def test_numerics_may_depend_on_device_and_layer() -> None:
     assert numerics_of(backend, "float32") == Numerics()
 
 
+def test_numerics_are_not_asked_of_a_dtype_that_is_not_offered() -> None:
+    class Narrow(ModuleBackend):
+        def offers(self, layer: str, dtype: str, device: str) -> bool:
+            return dtype == "float32"
+
+        def numerics(self, dtype: str, device: str = "cpu") -> Numerics:
+            return {"float32": Numerics()}[dtype]
+
+        def build(self, call: Call) -> Any:
+            named.add(call.arguments.get("dtype"))
+            return super().build(call)
+
+    named: set[Any] = set()
+    assert _verdict(Narrow("narrow"), "softmax", "float32").status == "passed"
+    assert "float64" in named
+
+
+
 # --- classes of cases ---
 
 
