@@ -278,7 +278,6 @@ def test_numerics_are_not_asked_of_a_dtype_that_is_not_offered() -> None:
     assert "float64" in named
 
 
-
 # --- classes of cases ---
 
 
