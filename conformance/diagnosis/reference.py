@@ -17,6 +17,7 @@ from conformance.items.planning import Item
 from conformance.known.entry import KnownFailure
 from conformance.matching.facts import Facts
 from conformance.model.case import Case
+from conformance.model.checks import facts_of
 
 if TYPE_CHECKING:
     from conformance.items.engine_protocol import EngineLike
@@ -129,7 +130,14 @@ class Reference:
         # Where a backend fails, its base may end the process.
         if self._engine.forks.can_run(item):
             allowed = ALLOWED_SECONDS["hung" if outcome.status == "hung" else "crashed"]
-            return self._engine.forks.run(item, case, allowed, backend)
+            check = facts_of(item.check)
+            if not check.says_nothing_in_copies:
+                return self._engine.forks.run(item, case, allowed, backend)
+            # A copy can tell only that the calls of the check do not end the process.
+            for name in check.runs:
+                part = self._engine.forks.run(replace(item, check=name), case, allowed, backend)
+                if part is None or part.process_lost:
+                    return None
         if outcome.status != "failed":
             return None
         return self._engine.outcome(item, case, self._engine.numerics(item), backend)

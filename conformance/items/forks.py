@@ -123,6 +123,8 @@ class Forks:
         if EVERY_CHECK[item.check].invalid:
             # A refusal computes nothing: it survives even in copies where all else dies.
             item = replace(item, check="shape")
+        elif EVERY_CHECK[item.check].facts.says_nothing_in_copies:
+            item = replace(item, check="values")
         engine = self._engine
         entries = applicable_entries(
             engine.known, item, engine.backend.name, engine.base(item.layer)

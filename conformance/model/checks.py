@@ -110,6 +110,7 @@ class CheckFacts:
         script_runs_check: a script runs the check itself, because its steps cannot be written out.
         is_graded: its cases get a grade, for which other grades than the promised one are tried.
             Checks that compare the numbers of `values` and `gradients` once more need none.
+        says_nothing_in_copies: it does not apply in a copy of the process.
     """
 
     name: str
@@ -134,6 +135,7 @@ class CheckFacts:
     runs: tuple[str, ...] = ()
     script_runs_check: bool = False
     is_graded: bool = True
+    says_nothing_in_copies: bool = False
 
 
 _DECLARATIONS = (
@@ -338,6 +340,7 @@ _DECLARATIONS = (
         runs=("values", "gradients"),
         script_runs_check=True,
         is_graded=False,
+        says_nothing_in_copies=True,
     ),
     CheckFacts(
         "transforms",

@@ -19,6 +19,7 @@ from support import cases, install_backends_module, run_forked_session, run_sess
 from conformance.backends import ModuleBackend
 from conformance.backends.adapters.torch import backend as torch_backend
 from conformance.backends.capabilities import BUILDS_PER_CHECK
+from conformance.backends.foreign_calls import hooks
 from conformance.isolation import isolated_engine
 from conformance.isolation.isolated_engine import IsolatedEngine
 from conformance.isolation.journal import Entry, Journal
@@ -26,7 +27,7 @@ from conformance.isolation.process import Child
 from conformance.items.forks import ALLOWED_SECONDS, ExpendableProcess
 from conformance.items.outcomes import Outcome
 from conformance.items.planning import Item
-from conformance.known.entry import parse_entries
+from conformance.known.entry import load_entries, parse_entries
 from conformance.layers.encoding import encode_case
 from conformance.model import limits
 from conformance.model.case import Call
@@ -443,6 +444,22 @@ def test_a_case_known_to_crash_whose_copy_hangs_is_left_out() -> None:
     assert len(copies) > 2
     assert (verdict.status, verdict.examples.failed) == ("passed", 0)
     assert verdict.examples.left_out > 0
+
+
+def test_a_failure_with_several_threads_is_inherited_though_a_copy_has_none() -> None:
+    """The base is asked in a copy of the process, where the check does not apply."""
+
+    def run_in_copy(run: Any, seconds: float) -> Outcome:
+        with hooks(in_fork=True):
+            return run()
+
+    process = ExpendableProcess(lambda *said: None, run_in_copy)
+    known = load_entries("alike", base="torch")
+    engine = Engine(ModuleBackend("alike", base="torch"), 20, 0, known, process=process)
+    for check in ("values", "threads"):
+        verdict = engine.run(Item("functional.lp_pool1d", check, "float32", "cpu"))
+        assert verdict.status == "known", verdict.message
+        assert {excuse.base for excuse in verdict.excuses if excuse.excused} == {"torch"}
 
 
 class Mortal(torch.nn.Linear):
