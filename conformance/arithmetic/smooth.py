@@ -144,7 +144,23 @@ def _gelu(x: Rounded) -> Rounded:
         error = np.where(limit, np.maximum(slope.error, slope.abs_value), slope.error)
         return [cotangent * slope.with_error(error)]
 
-    return _half(x) * (constant(1.0, x) + with_pullback(result, [z], pull))
+    product = _half(x) * (constant(1.0, x) + with_pullback(result, [z], pull))
+    # For large negative x the result is close to −e^(−x²/2)/√(2π).
+    log_size = -square(x.detached).value / 2 - math.log(2 * math.pi) / 2
+    return _rounded_to_subnormal(product, np.where(x.value < 0, log_size, -np.inf))
+
+
+def _rounded_to_subnormal(result: Rounded, log_size: np.ndarray) -> Rounded:
+    """Add the rounding of a true value to a subnormal number, where the formula gives 0.
+
+    Args:
+        log_size: logarithm of the true value's size there; a quarter of the smallest number is 0.
+    """
+    unit = result.precision.underflow
+    shows = (result.value == 0) & (log_size >= math.log(unit) - math.log(4.0))
+    # In float64 the oracle's own 1 − |erf| or 1 − |tanh| rounds to such a number, too.
+    factor = _GAUSS_ENDS if result.precision.dtype == "float64" else 1.0
+    return result.with_error(result.error + np.where(shows, factor * unit, 0.0))
 
 
 def gelu_by_tanh(x: Rounded) -> Rounded:
@@ -158,12 +174,16 @@ def _gelu_by_tanh(x: Rounded) -> Rounded:
     t = tanh(z)
     # Where tanh has reached its limit, 1 − |t| may be 0 or its true value, as x·σ(2z) has it.
     with np.errstate(over="ignore"):
-        complement = 2.0 / (1.0 + np.exp(2.0 * np.maximum(z.abs_value - z.error, 0.0)))
+        distance = 2.0 * np.maximum(z.abs_value - z.error, 0.0)
+        complement = 2.0 * np.exp(-distance) / (1.0 + np.exp(-distance))
         complement *= 1.0 + 2.0 * x.precision.ulp("sigmoid") * (x.precision.unit + ORACLE_UNIT)
     representable = (t.error == 0) & (z.value != 0) & (64 * complement >= x.precision.underflow / 2)
-    return _half(x) * (
+    product = _half(x) * (
         constant(1.0, x) + t.with_error(np.where(representable, complement, t.error))
     )
+    with np.errstate(all="ignore"):
+        log_size = np.where(x.value < 0, np.log(x.abs_value) - distance, -np.inf)
+    return _rounded_to_subnormal(product, log_size)
 
 
 def _half(x: Rounded) -> Rounded:

@@ -35,10 +35,13 @@ FREE = _words(
 )
 """Operators that allocate, copy or describe, besides all views."""
 PICKING = _words(
-    "index _unsafe_index index_select gather take take_along_dim cat concat stack hstack vstack "
-    "constant_pad_nd pad roll flip fliplr flipud repeat tile repeat_interleave scatter index_put "
-    "_index_put_impl index_copy index_fill masked_select masked_fill masked_scatter where tril "
-    "triu rot90 diag_embed pixel_shuffle pixel_unshuffle channel_shuffle nonzero"
+    "index _unsafe_index index_select gather take take_along_dim cat concat stack hstack "
+    "vstack constant_pad_nd pad roll flip fliplr flipud repeat tile repeat_interleave scatter "
+    "index_put _index_put_impl index_copy index_fill masked_select masked_fill masked_scatter "
+    "where tril triu rot90 diag_embed pixel_shuffle pixel_unshuffle channel_shuffle nonzero "
+    "embedding reflection_pad1d reflection_pad2d reflection_pad3d replication_pad1d "
+    "replication_pad2d replication_pad3d upsample_nearest1d upsample_nearest2d "
+    "upsample_nearest3d im2col max_unpool2d max_unpool3d embedding_renorm"
 )
 """Operators that choose or place numbers."""
 ARITHMETIC = _words(

@@ -28,6 +28,7 @@ from conformance.arithmetic.precision import Precision
 from conformance.arithmetic.rounded import Rounded, exact_operand
 from conformance.model.case import ULP, Numerics
 from conformance.model.formats import FORMATS, round_to
+from conformance.oracles.activation import smooth as smooth_layers
 
 
 def _exact(
@@ -137,6 +138,33 @@ def test_the_tail_of_a_gelu_is_nothing_or_what_it_is_in_truth(dtype: str) -> Non
     assert y.error[4] == y.error[5] == 0
     wrong = -1.0 if dtype == "float16" else 1e-15  # float16 has no number as small
     assert largest_ratio(np.array([wrong, *truth[1:], np.inf]), y) > 1
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "float64"])
+@pytest.mark.parametrize("form", ["none", "tanh"])
+def test_a_gelu_that_is_a_rounded_subnormal_number_is_within_its_bound(
+    dtype: str, form: str
+) -> None:
+    precision = Precision.of(dtype)
+    ends = {"float32": (10.0, 15.0), "float16": (2.0, 6.0), "float64": (20.0, 39.0)}[dtype]
+    points = round_to(-np.linspace(*ends, 301), dtype)
+    y = smooth_layers.gelu({}, exact_operand(points, precision), approximate=form)
+    assert isinstance(y, Rounded)
+    with mpmath.workdps(60):
+        truth = [_true_gelu(mpmath.mpf(x), form) for x in points.tolist()]
+        # In units of the smallest number, since float64 has no number below that one.
+        smallest = mpmath.mpf(precision.underflow)
+        rounded = [float(mpmath.nint(v / smallest) * smallest) for v in truth]
+    is_small = np.abs(rounded) < precision.normal
+    assert is_small.sum() > 20
+    assert (np.abs(np.array(rounded) - y.value) <= y.error)[is_small].all()
+
+
+def _true_gelu(x: mpmath.mpf, form: str) -> mpmath.mpf:
+    if form == "none":
+        return x * mpmath.ncdf(x)
+    slope = mpmath.sqrt(2 / mpmath.pi) * (x + mpmath.mpf("0.044715") * x**3)
+    return x / (1 + mpmath.exp(-2 * slope))
 
 
 def test_where_an_operand_may_be_outside_the_domain_nothing_is_known() -> None:
