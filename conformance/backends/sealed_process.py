@@ -42,8 +42,6 @@ FOLDER_VARIABLES = (
     "TRITON_CACHE_DIR", "NUMBA_CACHE_DIR", "CUDA_CACHE_PATH",
 )  # fmt: skip
 """Environment variables that name a folder to write in: the process gets its own."""
-
-
 LOAD_SECONDS = 120.0
 """Seconds by which loading a backend may take longer than a request."""
 MAX_REPORT = 1 << 16
@@ -175,9 +173,8 @@ class SealedProcess:
         """Processes that the code under test has started and that still run (Linux)."""
         if self._process is None:
             return
-        known = {self._process.pid, *self._own_processes}
         for process in _descendants(self._process.pid):
-            if process not in known:
+            if process not in self._own_processes:
                 yield LIVES_ON, f"the process {_process_name(process)} runs after the call"
 
     def _cpu_seconds(self) -> float:
@@ -264,12 +261,23 @@ class SealedProcess:
             answer = self._exchange(start, self.seconds and self.seconds + LOAD_SECONDS)
         except SealedError as error:
             raise BackendError(f"backend {self.backend!r}: {error}, while it was loaded") from error
-        problem, self.means = answer.value
+        problem, self.means = _read_start(answer.value)
         if problem:
             self.stop()
             raise BackendError(str(problem))
-        self._own_processes = _descendants(self._process.pid)
+        self._own_processes = [self._process.pid, *_descendants(self._process.pid)]
         self._watched = 0.0
+
+
+def _read_start(value: Any) -> tuple[str, str]:
+    """Why a backend cannot be loaded, and what its process is left with.
+
+    Raises:
+        BackendError: if the process says something else.
+    """
+    if type(value) is not list or [type(x) for x in value] != [str, str]:
+        raise BackendError(f"the sealed process answered {value!r:.80} when it was started")
+    return bounded(value[0]), bounded(value[1])
 
 
 def _descendants(process: int) -> list[int]:
