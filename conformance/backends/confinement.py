@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import glob
 import os
 import runpy
 import signal
@@ -38,8 +39,8 @@ _WRITE_FILE, _TRUNCATE, _IOCTL = 1 << 1, 1 << 14, 1 << 15
 _WRITES = sum(1 << bit for bit in (1, *range(4, 13)))
 """Landlock's rights that change files: write, remove and make; `refer` and `truncate` are later."""
 _TCP, _SCOPES = 0b11, 0b11
-_SHARED_FOLDERS = ("/dev",)
-"""Folders outside its own in which a process may write: devices, and memory of its kind."""
+_DEVICES = ("null", "zero", "full", "random", "urandom", "dri", "kfd", "shm", "nvidia*")
+"""What may be written in /dev: no terminal and no disk. Names in `shm` outlive the process."""
 
 
 def _system() -> Any:
@@ -73,8 +74,7 @@ def enter_namespace() -> bool:
     read_end, write_end = os.pipe()
     first = os.fork()
     if first:
-        os.close(write_end)
-        _close_standard_streams()
+        _close_all_but(read_end)
         status = os.read(read_end, 4)
         os.waitpid(first, 0)
         end_as(struct.unpack("i", status)[0] if len(status) == 4 else -signal.SIGKILL)
@@ -82,7 +82,7 @@ def enter_namespace() -> bool:
     # Process 1 ignores most signals, `abort` among them, so it only waits for process 2.
     second = os.fork()
     if second:
-        _close_standard_streams()
+        _close_all_but(write_end)
         while True:
             process, ended = os.wait()
             if process == second:
@@ -107,6 +107,7 @@ def restrict_writing(folder: str) -> Iterator[str]:
     if version < 1:
         return
     rights = _WRITES | (1 << 13 if version >= 2 else 0) | (_TRUNCATE if version >= 3 else 0)
+    rights |= _IOCTL if version >= 5 else 0
     attributes = struct.pack(
         "QQQ", rights, _TCP if version >= 4 else 0, _SCOPES if version >= 6 else 0
     )
@@ -114,9 +115,11 @@ def restrict_writing(folder: str) -> Iterator[str]:
     ruleset = call(_CREATE_RULESET, attributes, ctypes.c_size_t(size), ctypes.c_uint32(0))
     if ruleset < 0:
         return
-    for path in (folder, *_SHARED_FOLDERS):
+    devices = (path for name in _DEVICES for path in glob.glob(f"/dev/{name}"))
+    for path in (folder, *devices):
         descriptor = os.open(path, os.O_PATH)
-        rule = struct.pack("=Qi", rights, descriptor)
+        allowed = rights if os.path.isdir(path) else rights & (_WRITE_FILE | _TRUNCATE | _IOCTL)
+        rule = struct.pack("=Qi", allowed, descriptor)
         call(_ADD_RULE, ruleset, 1, rule, ctypes.c_uint32(0))
         os.close(descriptor)
     _system().prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
@@ -135,10 +138,12 @@ def _write(path: str, text: str) -> None:
         file.write(text)
 
 
-def _close_standard_streams() -> None:
+def _close_all_but(kept: int) -> None:
     """Close the pipes to the judge: the process that works has them, and this one only waits."""
     for descriptor in (0, 1):
         os.close(descriptor)
+    os.closerange(3, kept)
+    os.closerange(kept + 1, 256)
 
 
 def end_as(code: int) -> NoReturn:

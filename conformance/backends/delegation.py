@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -92,6 +93,8 @@ def find_delegated(needed: Collection[str], ran: Collection[str]) -> tuple[str, 
     Args:
         needed, ran: names of the operators that the module and the implementation call.
     """
+    # The implementation's process reports names, which may be anything.
+    ran = [name for name in ran if _overload(name) is not None]
     own = [name for name in needed if kind_of(_overload(name)) == "computes"]
     kinds = ("computes",) if own else ("computes", "elementwise")
     own = own or [name for name in needed if kind_of(_overload(name)) in kinds]
@@ -103,9 +106,12 @@ def find_delegated(needed: Collection[str], ran: Collection[str]) -> tuple[str, 
 
 
 def _overload(name: str) -> Any:
+    """The first overload of an operator; None if torch has no such operator."""
     space, _, rest = name.partition("::")
-    packet = getattr(getattr(torch.ops, space), rest.partition(".")[0])
-    return getattr(packet, packet.overloads()[0])
+    packet = getattr(getattr(torch.ops, space, None), rest.partition(".")[0], None)
+    if not isinstance(packet, torch._ops.OpOverloadPacket):
+        return None
+    return getattr(packet, packet.overloads()[0])  # type: ignore[no-untyped-call]
 
 
 def operators_of(function: Callable[..., Any], inputs: Sequence[Any]) -> tuple[str, ...]:
@@ -117,16 +123,34 @@ def operators_of(function: Callable[..., Any], inputs: Sequence[Any]) -> tuple[s
 
 
 class _Log(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Notes each operator of its thread.
+
+    Attributes:
+        is_inside: an operator that was noted runs, and with it those that it is made of.
+    """
+
     def __init__(self, note: Callable[[Any], None]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self._note = note
+        self._note, self.is_inside = note, False
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         """Note an operator, and run it."""
         self._note(func)
-        return func(*args, **(kwargs or {}))
+        outer, self.is_inside = self.is_inside, True
+        try:
+            return func(*args, **(kwargs or {}))
+        finally:
+            self.is_inside = outer
+
+
+@dataclass(frozen=True)
+class _Running:
+    """A function that runs on a thread: the kinds that are its own work, and the log of it."""
+
+    own_work: frozenset[str]
+    log: _Log
 
 
 class OperatorWatch:
@@ -143,34 +167,34 @@ class OperatorWatch:
     def __init__(self, report: Callable[[str], None], allowed: Sequence[str] = ()) -> None:
         self._report = report
         self._allowed = frozenset(map(base_name, allowed))
-        self._running: dict[int, frozenset[str]] = {}
+        self._running: dict[int, _Running] = {}
         self._libraries: list[Any] = []
 
     @contextmanager
     def while_running(self, overload: Any) -> Iterator[None]:
         """Watch a `with` block in which a function runs in place of an operator."""
-        own_work, thread = kinds_of_own_work(overload), threading.get_ident()
-        outer = self._running.get(thread)
-        self._running[thread] = own_work
+        with self._watching(kinds_of_own_work(overload)):
+            yield
+
+    @contextmanager
+    def note_all(self) -> Iterator[None]:
+        """Report every operator that runs in a `with` block, on this thread or another."""
+        with self._watching(EVERY_KIND):
+            yield
+
+    @contextmanager
+    def _watching(self, own_work: frozenset[str]) -> Iterator[None]:
+        thread = threading.get_ident()
+        outer, log = self._running.get(thread), _Log(lambda called: self._note(called, own_work))
+        self._running[thread] = _Running(own_work, log)
         try:
-            with _Log(lambda called: self._note(called, own_work)):
+            with log:
                 yield
         finally:
             if outer is None:
                 del self._running[thread]
             else:
                 self._running[thread] = outer
-
-    @contextmanager
-    def note_all(self) -> Iterator[None]:
-        """Report every operator that runs in a `with` block, on this thread or another."""
-        thread = threading.get_ident()
-        self._running[thread] = EVERY_KIND
-        try:
-            with _Log(lambda called: self._note(called, EVERY_KIND)):
-                yield
-        finally:
-            del self._running[thread]
 
     def note_original(self, name: str) -> None:
         """Report that a function called the operator that it replaces."""
@@ -183,7 +207,7 @@ class OperatorWatch:
             self._report(name)
 
     def watch_threads(self, key: str) -> None:
-        """Watch `WATCHED` and all element-by-element operators on every thread.
+        """Watch the operators that work, on every thread.
 
         Args:
             key: dispatch key of the device.
@@ -199,52 +223,39 @@ class OperatorWatch:
                 continue
             base, _, overload_name = name.partition(".")
             overload = getattr(getattr(torch.ops.aten, base), overload_name or "default")
-            original = get_kernel(f"aten::{name}", key)
-            library.impl(overload, self._reporting(overload, original, keys), key)
+            # Some kernels cannot be taken or replaced.
+            with suppress(RuntimeError, ValueError):
+                original = get_kernel(f"aten::{name}", key)
+                library.impl(overload, self._reporting(overload, original, keys), key)
         self._libraries.append(library)
 
     def _reporting(self, overload: Any, original: Any, keys: Any) -> Callable[..., Any]:
-        """A kernel that reports calls by other threads, and calls torch's own."""
+        """A kernel that reports calls which no log sees, and calls torch's own."""
 
         def run(*arguments: Any, **keywords: Any) -> Any:
-            self._note_other_thread(overload)
+            self._note_unlogged(overload)
             return original.call_boxed(keys, *arguments, **keywords)
 
         return run
 
-    def _note_other_thread(self, overload: Any) -> None:
-        """Report an operator that another thread calls than the one that runs a function."""
-        if self._running and threading.get_ident() not in self._running:
-            for own_work in list(self._running.values()):
-                self._note(overload, own_work)
+    def _note_unlogged(self, overload: Any) -> None:
+        """Report an operator that no log sees: on another thread, or with torch's modes off."""
+        own = self._running.get(threading.get_ident())
+        if own is not None:
+            if not own.log.is_inside:
+                self._note(overload, own.own_work)
+            return
+        for running in list(self._running.values()):
+            self._note(overload, running.own_work)
 
 
 def _watched_operators() -> Iterator[str]:
-    yield from WATCHED
+    """Names of the operators that work, with overloads; those that draw numbers are left out."""
     for schema in torch._C._jit_get_all_schemas():
         space, _, base = schema.name.partition("::")
-        if space != "aten" or base.endswith("_") or schema.overload_name not in ("", "Tensor"):
+        if space != "aten" or any("Generator" in str(x.type) for x in schema.arguments):
             continue
         packet = getattr(torch.ops.aten, base, None)
         overload = getattr(packet, schema.overload_name or "default", None)
-        if overload is not None and kind_of(overload) == "elementwise":
+        if overload is not None and kind_of(overload) in ("elementwise", "computes"):
             yield f"{base}.{schema.overload_name}" if schema.overload_name else base
-
-
-WATCHED = tuple(
-    sorted(
-        _words(
-            "mm addmm bmm baddbmm addbmm addmv mv dot convolution convolution_backward "
-            "mkldnn_convolution _softmax _log_softmax native_layer_norm native_batch_norm "
-            "native_group_norm _scaled_dot_product_flash_attention_for_cpu "
-            "max_pool2d_with_indices max_pool3d_with_indices avg_pool2d avg_pool3d "
-            "_adaptive_avg_pool2d embedding _embedding_bag sum sum.dim_IntList mean mean.dim "
-            "amax amin max.dim min.dim argmax argmin cumsum cumprod prod var.correction "
-            "var_mean.correction std.correction logsumexp linalg_vector_norm "
-            "upsample_nearest2d upsample_bilinear2d upsample_bicubic2d grid_sampler_2d "
-            "nll_loss_forward mse_loss smooth_l1_loss huber_loss binary_cross_entropy "
-            "_cdist_forward im2col col2im topk sort"
-        )
-    )
-)
-"""Operators that are watched on all threads, besides those that work element by element."""

@@ -62,8 +62,13 @@ def backend() -> OverrideBackend:
 
     given = settings()
     overrides = {operator: import_function(location) for operator, location in given.kernels}
+    return OverrideBackend(backend_name(given), overrides, given.device)
+
+
+def backend_name(given: KernelSettings) -> str:
+    """The name of a backend: the locations of its functions."""
     name = ", ".join(dict.fromkeys(location for _, location in given.kernels))
-    return OverrideBackend(name[-100:].strip(), overrides, given.device)
+    return name[-100:].strip()
 
 
 def import_function(location: str) -> Any:

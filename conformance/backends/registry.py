@@ -13,10 +13,10 @@ from typing import Any
 
 from conformance.backends.foreign_calls import call_foreign, describe_exception, read_member
 from conformance.backends.guard import BackendError, guarded
+from conformance.model.protocols import ENTRY_POINTS as GROUP
 from conformance.model.protocols import SEALED_PREFIX, Backend
 from conformance.model.untrusted import safe_repr, type_name
 
-GROUP = "conformance.backends"
 WIRE_PREFIX = "wire:"
 """Prefix of a backend name that is the command of a server in another language."""
 _ROUTINES = (FunctionType, BuiltinFunctionType, MethodType, functools.partial)
@@ -54,10 +54,12 @@ def load(name: str) -> Backend:
         label = f"backend {name!r}"
         value = _call_or_fail(label, WireBackend, name.removeprefix(WIRE_PREFIX))
     elif name.startswith(SEALED_PREFIX):
+        from conformance.backends.kernel import BACKEND_PATH
         from conformance.backends.sealed import SealedBackend
+        from conformance.backends.sealed_kernel import SealedKernel
 
-        label = f"backend {name!r}"
-        value = SealedBackend(name.removeprefix(SEALED_PREFIX))
+        label, sealed_name = f"backend {name!r}", name.removeprefix(SEALED_PREFIX)
+        value = SealedKernel() if sealed_name == BACKEND_PATH else SealedBackend(sealed_name)
     elif ":" in name:
         module, _, attribute = name.partition(":")
         label = f"backend {name!r}"

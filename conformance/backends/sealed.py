@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import entry_points
 from typing import Any
 
 import numpy as np
@@ -19,12 +20,15 @@ from conformance.backends.sealed_messages import (
 )
 from conformance.backends.sealed_process import SealedProcess
 from conformance.model.breaches import CHANGES
+from conformance.model.protocols import ENTRY_POINTS
 
 NOT_OFFERED = frozenset(("dry_run", "script", "script_printer", "record_requests", "isolate"))
 """Members of a backend that need objects of the judge, or code of the backend in its process."""
 DECLARATIONS = frozenset(("numerics", "offers", "inherits"))
 """Members of a backend that are asked once for the same arguments: they declare, and compute
 nothing. A copy of the judge's process, in which a case may end it, has their answers."""
+NAMES_OF_BACKENDS = frozenset(("base", "less_optimized"))
+"""Members that name backends which the judge loads in its own process."""
 JUDGES_CLOCK = frozenset(("stopwatch",))
 """Members of a layer that the judge does not ask: it reads its own clock."""
 
@@ -74,6 +78,8 @@ class SealedBackend:
             raise AttributeError(name)
         if name not in self._methods:
             value = self._process.read(0, name)
+            if name in NAMES_OF_BACKENDS:
+                return _only_installed(value)
             if not isinstance(value, MethodReference):
                 return value
             self._methods[name] = self._method(name, value.parameters)
@@ -163,6 +169,16 @@ class CallableSealedLayer(SealedLayer):
 
     def __call__(self, *inputs: Any, **keywords: Any) -> Any:
         return self._call("call", *inputs, **keywords)
+
+
+def _only_installed(names: Any) -> Any:
+    """Names of installed entry points; a sealed process must not choose other code to be loaded."""
+    installed = {point.name for point in entry_points(group=ENTRY_POINTS)}
+    if type(names) is str:
+        return names if names in installed else ""
+    if type(names) in (tuple, list):
+        return tuple(x for x in names if type(x) is str and x in installed)
+    return None
 
 
 def _layer(process: SealedProcess, reference: Any) -> Any:

@@ -6,13 +6,16 @@ judge reads numbers, texts, arrays and the numbers of natives, and nothing that 
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
+import os
 import pickle
 import select
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import IO, Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import msgspec
 import numpy as np
@@ -33,6 +36,8 @@ LAYER_MEMBERS = frozenset(("build", "copy_layer", "autocast"))
 """Members of a backend and of a layer that return a layer."""
 MAX_MESSAGE = 1 << 32
 """Most bytes of a message."""
+MAX_PIECE = 1 << 16
+"""Most bytes that are read or written at once."""
 _NATIVE, _ARRAY, _TUPLE, _OPAQUE, _INTEGER, _COMPLEX, _NUMERICS, _LAYER, _METHOD = range(1, 10)
 _ARRAY_KINDS = "fciub"
 
@@ -123,38 +128,60 @@ class Opaque:
 
 @dataclass(frozen=True)
 class Pipe:
-    """Messages in both directions, each after its length."""
+    """Messages in both directions, each after its length.
 
-    source: IO[bytes]
-    sink: IO[bytes]
+    Args:
+        source, sink: descriptors.
+    """
 
-    def send(self, message: bytes) -> None:
-        """Send a message."""
-        self.sink.write(len(message).to_bytes(8, "little") + message)
-        self.sink.flush()
+    source: int
+    sink: int
 
-    def receive(self, seconds: float | None = None) -> bytes:
-        """Wait for a message.
+    def send(self, message: bytes, deadline: float | None = None) -> None:
+        """Send a message.
 
         Args:
-            seconds: time until it begins; None = no limit.
+            deadline: when it must be sent, on the monotonic clock; None = no limit. It needs a
+                descriptor that does not block.
+
+        Raises:
+            SealedError: if it is late.
+        """
+        view = memoryview(len(message).to_bytes(8, "little") + message)
+        while view:
+            _wait([], [self.sink], deadline)
+            with contextlib.suppress(BlockingIOError):
+                view = view[os.write(self.sink, view[:MAX_PIECE]) :]
+
+    def receive(self, deadline: float | None = None) -> bytes:
+        """Wait for a message; `deadline` is as for `send`.
 
         Raises:
             EOFError: if the other process has ended.
             SealedError: if it is late, or the length cannot be one.
         """
-        if seconds is not None and not select.select([self.source], [], [], seconds)[0]:
-            raise SealedError(f"no answer within {seconds:g} s")
-        size = int.from_bytes(self._read(8), "little")
+        size = int.from_bytes(self._read(8, deadline), "little")
         if size > MAX_MESSAGE:
             raise SealedError(f"a message of {size} bytes")
-        return self._read(size)
+        return self._read(size, deadline)
 
-    def _read(self, size: int) -> bytes:
-        data = self.source.read(size)
-        if len(data) != size:
-            raise EOFError
-        return data
+    def _read(self, size: int, deadline: float | None) -> bytes:
+        pieces, missing = list[bytes](), size
+        while missing:
+            _wait([self.source], [], deadline)
+            piece = os.read(self.source, min(missing, MAX_PIECE))
+            if not piece:
+                raise EOFError
+            pieces.append(piece)
+            missing -= len(piece)
+        return b"".join(pieces)
+
+
+def _wait(sources: list[int], sinks: list[int], deadline: float | None) -> None:
+    if deadline is not None:
+        seconds = max(deadline - time.monotonic(), 0.0)
+        if not any(select.select(sources, sinks, [], seconds)):
+            raise SealedError("no answer within the time limit")
 
 
 class Objects:

@@ -31,7 +31,7 @@ from conformance.backends.sealed_messages import (
     find_object,
 )
 from conformance.backends.watch import RUNS
-from conformance.model.breaches import KINDS, LIVES_ON
+from conformance.model.breaches import KINDS, LIVES_ON, TAMPERS
 from conformance.model.plain_text import bounded
 from conformance.model.temp_cleanup import PREFIX, write_owner
 
@@ -44,7 +44,7 @@ FOLDER_VARIABLES = (
 """Environment variables that name a folder to write in: the process gets its own."""
 LOAD_SECONDS = 120.0
 """Seconds by which loading a backend may take longer than a request."""
-MAX_REPORT = 1 << 16
+MAX_REPORT = 1 << 22
 """Most bytes of reports that are read after a call."""
 IDLE_SECONDS, MAX_IDLE_SHARE = 0.02, 0.5
 """How long an idle process is watched, and the share of this that it may compute."""
@@ -161,13 +161,20 @@ class SealedProcess:
         return found
 
     def _read_reports(self) -> Iterator[tuple[str, str]]:
+        text = b""
         with contextlib.suppress(BlockingIOError):
-            for line in os.read(self._reports, MAX_REPORT).decode("utf-8", "replace").splitlines():
-                kind, _, text = line.partition("\t")
-                if kind == RUNS:
-                    self.operators.setdefault(bounded(text))
-                elif kind in KINDS:
-                    yield kind, bounded(text)
+            while len(text) < MAX_REPORT:
+                piece = os.read(self._reports, MAX_REPORT)
+                if not piece:
+                    yield TAMPERS, "closes the pipe of the reports about it"
+                    break
+                text += piece
+        for line in text.decode("utf-8", "replace").splitlines():
+            kind, _, says = line.partition("\t")
+            if kind == RUNS:
+                self.operators.setdefault(bounded(says))
+            elif kind in KINDS:
+                yield kind, bounded(says)
 
     def _find_left_behind(self) -> Iterator[tuple[str, str]]:
         """Processes that the code under test has started and that still run (Linux)."""
@@ -192,11 +199,12 @@ class SealedProcess:
         return answer
 
     def _exchange(self, message: bytes, seconds: float | None) -> Answer:
+        deadline = None if seconds is None else time.monotonic() + seconds
         # If the process has ended, its missing answer shows that.
         with contextlib.suppress(OSError):
-            self._pipe.send(message)
+            self._pipe.send(message, deadline)
         try:
-            return decode_answer(self._pipe.receive(seconds), self.native)
+            return decode_answer(self._pipe.receive(deadline), self.native)
         except (EOFError, OSError):
             code = self._wait()
         except SealedError:
@@ -251,11 +259,19 @@ class SealedProcess:
             stdout=subprocess.PIPE,
             env=own,
             pass_fds=(report_end,),
+            # It must not reach a terminal. Where the system does not end it with this process, it
+            # stays in the group that is killed.
+            start_new_session=sys.platform.startswith("linux"),
+            stderr=subprocess.DEVNULL if os.isatty(2) else None,
         )
         os.close(report_end)
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._pipe = Pipe(self._process.stdout, self._process.stdin)
+        self._pipe = Pipe(self._process.stdout.fileno(), self._process.stdin.fileno())
+        os.set_blocking(self._process.stdin.fileno(), self.seconds is None)
+        with contextlib.suppress(EOFError):
+            self._pipe.receive()
+        self._own_processes = [self._process.pid, *_descendants(self._process.pid)]
         try:
             start = pickle.dumps((self.backend, list(sys.path), report_end))
             answer = self._exchange(start, self.seconds and self.seconds + LOAD_SECONDS)
@@ -265,7 +281,6 @@ class SealedProcess:
         if problem:
             self.stop()
             raise BackendError(str(problem))
-        self._own_processes = [self._process.pid, *_descendants(self._process.pid)]
         self._watched = 0.0
 
 

@@ -164,7 +164,7 @@ def _parameter_names(method: Any) -> tuple[str, ...]:
 
 def _take_pipes() -> Pipe:
     """Move both pipes to other descriptors: the backend may use or close the standard ones."""
-    source, sink = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    source, sink = os.dup(0), os.dup(1)
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)
     os.close(null)
@@ -175,6 +175,7 @@ def _take_pipes() -> Pipe:
 def main() -> None:
     """Load a backend, and answer requests until the judge ends."""
     pipe = _take_pipes()
+    pipe.send(b"")  # its processes are counted before any code under test runs
     name, path, reports = pickle.loads(pipe.receive())
     sys.path[:] = path
     warnings.simplefilter("ignore")

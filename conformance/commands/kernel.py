@@ -217,7 +217,8 @@ def _make_score(examination: Examination, offer: ProbeResult, verdicts: Sequence
     failed = sum(v.examples.failed - v.examples.excused for v in verdicts)
     failing = [v for v in verdicts if v.status in WRONG]
     # Cases that fail as listed show nothing of the kernel: torch refuses them before it runs.
-    any_right = any(v.status in ("passed", "known") and v.comparisons for v in verdicts)
+    judging = [v for v in verdicts if v.check in ("values", "gradients")]
+    any_right = any(v.status in ("passed", "known") and v.comparisons for v in judging)
     breaches = _breaches(failing)
     judged = "wrong" if failing else "right" if any_right else "unchecked"
     return Score(

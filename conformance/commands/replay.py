@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from conformance.backends.registry import GROUP, available
+from conformance.backends.registry import available
 from conformance.checks import EVERY_CHECK
 from conformance.isolation.guard_library import build_library
 from conformance.isolation.process import Child, ChildDied, ChildError
@@ -16,6 +16,7 @@ from conformance.layers.encoding import decode_verdict_case
 from conformance.model.case import Case, Verdict
 from conformance.model.limits import Limits, memory_per_worker
 from conformance.model.plain_text import bounded
+from conformance.model.protocols import ENTRY_POINTS
 from conformance.model.usage_error import UsageError
 from conformance.reports.results import Run
 
@@ -36,7 +37,7 @@ def installed_backend(run: Run) -> str:
     shortened_name = bounded(name, 200)
     raise UsageError(
         f"the results name the backend {shortened_name!r}, which is not an installed entry point "
-        f"of {GROUP}; modules that a results file names are not imported: expected --backend=NAME, "
+        f"of {ENTRY_POINTS}; modules that a results file names are not imported: expected --backend=NAME, "
         "or --backend=package.module:attribute of your own choice"
     )
 

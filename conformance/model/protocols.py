@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from conformance.model.case import Call
 
 
+ENTRY_POINTS = "conformance.backends"
+"""Group of the entry points of installed backends."""
 SEALED_PREFIX = "sealed:"
 """Prefix of the name of a backend that runs in a sealed process."""
 

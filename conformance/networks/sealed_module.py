@@ -57,6 +57,10 @@ class SealedModule:
         except SealedError:
             self._layer = _NOT_BUILT  # its process has ended
             raise
+        except BaseException as error:
+            if isinstance(error, Exception):
+                raise
+            raise SealedError(f"it raised {type(error).__name__}") from error
 
     def close(self) -> None:
         """End the process."""
