@@ -219,14 +219,13 @@ class OperatorWatch:
         library_class: Any = torch.library.Library
         library = library_class("aten", "IMPL")
         for name in _watched_operators():
-            if not torch._C._dispatch_has_kernel_for_dispatch_key(f"aten::{name}", key):
-                continue
             base, _, overload_name = name.partition(".")
             overload = getattr(getattr(torch.ops.aten, base), overload_name or "default")
-            # Some kernels cannot be taken or replaced.
+            # Operators of TorchScript have no kernels, and some kernels cannot be replaced.
             with suppress(RuntimeError, ValueError):
-                original = get_kernel(f"aten::{name}", key)
-                library.impl(overload, self._reporting(overload, original, keys), key)
+                if torch._C._dispatch_has_kernel_for_dispatch_key(f"aten::{name}", key):
+                    original = get_kernel(f"aten::{name}", key)
+                    library.impl(overload, self._reporting(overload, original, keys), key)
         self._libraries.append(library)
 
     def _reporting(self, overload: Any, original: Any, keys: Any) -> Callable[..., Any]:

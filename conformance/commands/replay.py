@@ -37,8 +37,8 @@ def installed_backend(run: Run) -> str:
     shortened_name = bounded(name, 200)
     raise UsageError(
         f"the results name the backend {shortened_name!r}, which is not an installed entry point "
-        f"of {ENTRY_POINTS}; modules that a results file names are not imported: expected --backend=NAME, "
-        "or --backend=package.module:attribute of your own choice"
+        f"of {ENTRY_POINTS}; modules that a results file names are not imported: expected "
+        "--backend=NAME, or --backend=package.module:attribute of your own choice"
     )
 
 
