@@ -28,7 +28,7 @@ from conformance.model.case import Verdict
 from conformance.run.engine import Engine
 
 FOLDER = Path(__file__).parent
-SHARE = 1 if os.environ.get("NN_CONFORMANCE_TESTS") == "all" else 24
+SHARE = 1 if os.environ.get("NN_CONFORMANCE_TESTS") == "all" else 60
 CHECKS = ("values", "repeat", "gradients", "layout")
 EXAMPLES, CALL_SECONDS = 12, 10.0
 NUMPY = "NumPy is a language of kernels here (docs/judging.md)"
