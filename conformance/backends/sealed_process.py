@@ -46,9 +46,9 @@ LOAD_SECONDS = 120.0
 """Seconds by which loading a backend may take longer than a request."""
 MAX_REPORT = 1 << 22
 """Most bytes of reports that are read after a call."""
-IDLE_SECONDS, MAX_IDLE_SHARE = 0.02, 0.5
-"""How long an idle process is watched, and the share of this that it may compute."""
-SECONDS_BETWEEN_WATCHES = 1.0
+IDLE_SECONDS, MAX_IDLE_SHARE, MAX_IDLE_RUNS = 0.01, 0.2, 2
+"""How long an idle process is watched, the share of this that it may compute, and how often."""
+SECONDS_BETWEEN_WATCHES = 0.25
 
 
 class Native:
@@ -154,9 +154,7 @@ class SealedProcess:
         if now - self._watched > SECONDS_BETWEEN_WATCHES:
             self._watched = now
             found += self._find_left_behind()
-            before = self._cpu_seconds()
-            time.sleep(IDLE_SECONDS)
-            if self._cpu_seconds() - before > MAX_IDLE_SHARE * IDLE_SECONDS:
+            if self._works_while_idle():
                 found.append((LIVES_ON, "it computes while nothing is asked of it"))
         return found
 
@@ -184,8 +182,13 @@ class SealedProcess:
             if process not in self._own_processes:
                 yield LIVES_ON, f"the process {_process_name(process)} runs after the call"
 
-    def _cpu_seconds(self) -> float:
-        return sum(map(_process_seconds, self._own_processes))
+    def _works_while_idle(self) -> bool:
+        before = [_activity(process) for process in self._own_processes]
+        time.sleep(IDLE_SECONDS)
+        after = [_activity(process) for process in self._own_processes]
+        seconds = sum(b[0] - a[0] for a, b in zip(before, after, strict=True))
+        runs = sum(b[1] - a[1] for a, b in zip(before, after, strict=True))
+        return seconds > MAX_IDLE_SHARE * IDLE_SECONDS or runs > MAX_IDLE_RUNS
 
     def _ask(self, request: Request) -> Answer:
         with self._lock:
@@ -311,10 +314,11 @@ def _process_name(process: int) -> str:
     return str(process)
 
 
-def _process_seconds(process: int) -> float:
-    """Seconds that a process has computed on all its threads."""
+def _activity(process: int) -> tuple[float, int]:
+    """Seconds that the threads of a process have run, and how often (Linux); 0 if unknown."""
+    nanoseconds = runs = 0
     with contextlib.suppress(OSError, ValueError):
-        fields = Path(f"/proc/{process}/stat").read_text(encoding="utf-8").rpartition(")")[2]
-        user, system = fields.split()[11:13]
-        return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
-    return 0.0
+        for task in Path(f"/proc/{process}/task").iterdir():
+            ran, _, count = (task / "schedstat").read_text(encoding="ascii").split()
+            nanoseconds, runs = nanoseconds + int(ran), runs + int(count)
+    return nanoseconds / 1e9, runs
