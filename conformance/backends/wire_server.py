@@ -18,6 +18,7 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, Raw
 
+from conformance.backends.confinement import end_as
 from conformance.backends.foreign_calls import HOOKS
 from conformance.backends.wire_format import (
     PROTOCOL,
@@ -203,11 +204,7 @@ def _end_as(code: int) -> None:
     """End this process with the exit status or signal of another one."""
     faulthandler.disable()
     sys.stderr.flush()
-    if code < 0:
-        with contextlib.suppress(OSError, ValueError):
-            signal.signal(-code, signal.SIG_DFL)
-        os.kill(os.getpid(), -code)
-    os._exit(max(code, 0))
+    end_as(code)
 
 
 def _end_with_parent() -> Any:
