@@ -55,13 +55,16 @@ def kernels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 ONE_ITEM = ("--layer=functional.linear", "--dtype=float32", "--profile=smoke", "--seed=3")
 
 
-def _run_score(capsys: Any, *arguments: str) -> tuple[int, dict[str, Any]]:
-    code = main(["check-kernel", *arguments, "--op=aten::addmm", *ONE_ITEM, "--json"])
+def _run_score(
+    capsys: Any, *arguments: str, isolation: str = "process"
+) -> tuple[int, dict[str, Any]]:
+    place = f"--isolation={isolation}"
+    code = main(["check-kernel", *arguments, "--op=aten::addmm", *ONE_ITEM, place, "--json"])
     return code, json.loads(capsys.readouterr().out)
 
 
 def test_a_right_kernel(kernels: None, capsys: Any) -> None:
-    code, score = _run_score(capsys, "tried.py:right")
+    code, score = _run_score(capsys, "tried.py:right", isolation="sealed")
     assert (code, score["verdict"], score["share"]) == (0, "right", 1)
     assert score["hits"]["aten::addmm"] > 0
     assert score["smallest"] is None
@@ -93,7 +96,7 @@ def test_a_kernel_that_reads_beyond_its_operand(
 
 
 def test_a_kernel_that_falls_back_delegates(kernels: None, capsys: Any) -> None:
-    code, score = _run_score(capsys, "tried.py:never")
+    code, score = _run_score(capsys, "tried.py:never", isolation="sealed")
     assert (code, score["verdict"]) == (1, "delegates")
     assert score["breaches"] == {"delegates": ["aten::addmm"]}
     assert "delegates: aten::addmm" in score["smallest"]["message"]
