@@ -165,8 +165,8 @@ def start() -> None:
     """Start the process to fork from, unless there is one; it ends with this process."""
     if SOCKET in os.environ or not hasattr(os, "fork"):
         return
+    from conformance.backends.poison import poisoned
     from conformance.isolation.guard_library import build_library, preloaded
-    from conformance.isolation.poison import poisoned
     from conformance.model.limits import keep_to_one_thread
     from conformance.model.usage_error import UsageError
 

@@ -147,20 +147,22 @@ def _gelu(x: Rounded) -> Rounded:
     product = _half(x) * (constant(1.0, x) + with_pullback(result, [z], pull))
     # For large negative x the result is close to −e^(−x²/2)/√(2π).
     log_size = -square(x.detached).value / 2 - math.log(2 * math.pi) / 2
-    return _rounded_to_subnormal(product, np.where(x.value < 0, log_size, -np.inf))
+    return _rounded_to_subnormal(product, x, np.where(x.value < 0, log_size, -np.inf))
 
 
-def _rounded_to_subnormal(result: Rounded, log_size: np.ndarray) -> Rounded:
+def _rounded_to_subnormal(result: Rounded, x: Rounded, log_size: np.ndarray) -> Rounded:
     """Add the rounding of a true value to a subnormal number, where the formula gives 0.
 
     Args:
+        result: x/2 times a factor that is 0 in the dtype.
         log_size: logarithm of the true value's size there; a quarter of the smallest number is 0.
     """
     unit = result.precision.underflow
     shows = (result.value == 0) & (log_size >= math.log(unit) - math.log(4.0))
-    # In float64 the oracle's own 1 − |erf| or 1 − |tanh| rounds to such a number, too.
-    factor = _GAUSS_ENDS if result.precision.dtype == "float64" else 1.0
-    return result.with_error(result.error + np.where(shows, factor * unit, 0.0))
+    # The answer rounds by half a unit. In float64 the oracle's factor 1 − |erf| or 1 − |tanh| is a
+    # multiple of the smallest number too, and may be off by two: x/2 makes it |x| units.
+    own = x.abs_value if result.precision.dtype == "float64" else 0.0
+    return result.with_error(result.error + np.where(shows, (1.0 + own) * unit, 0.0))
 
 
 def gelu_by_tanh(x: Rounded) -> Rounded:
@@ -183,7 +185,7 @@ def _gelu_by_tanh(x: Rounded) -> Rounded:
     )
     with np.errstate(all="ignore"):
         log_size = np.where(x.value < 0, np.log(x.abs_value) - distance, -np.inf)
-    return _rounded_to_subnormal(product, log_size)
+    return _rounded_to_subnormal(product, x, log_size)
 
 
 def _half(x: Rounded) -> Rounded:

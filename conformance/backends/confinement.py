@@ -143,7 +143,7 @@ def _close_all_but(kept: int) -> None:
     for descriptor in (0, 1):
         os.close(descriptor)
     os.closerange(3, kept)
-    os.closerange(kept + 1, 256)
+    os.closerange(kept + 1, 1 << 16)
 
 
 def end_as(code: int) -> NoReturn:

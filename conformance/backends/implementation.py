@@ -23,8 +23,6 @@ from conformance.backends.operators import dtype_name
 from conformance.model.case import Call
 
 ENVIRONMENT_VARIABLE = "NN_CONFORMANCE_MODULE"
-BACKEND_PATH = "conformance.backends.implementation:Implementation"
-"""Name under which a process loads the backend."""
 NEW_CLASS = "ModelNew"
 
 

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from conformance.backends.override import OverrideBackend
 
 ENVIRONMENT_VARIABLE = "NN_CONFORMANCE_KERNEL"
-BACKEND_PATH = "conformance.backends.kernel:backend"
-"""Name under which a process loads the backend."""
 
 
 @dataclass(frozen=True)
@@ -60,14 +58,14 @@ def backend() -> OverrideBackend:
     """
     from conformance.backends.override import OverrideBackend
 
-    given = settings()
-    overrides = {operator: import_function(location) for operator, location in given.kernels}
-    return OverrideBackend(backend_name(given), overrides, given.device)
+    kernel_settings = settings()
+    overrides = {name: import_function(location) for name, location in kernel_settings.kernels}
+    return OverrideBackend(backend_name(kernel_settings), overrides, kernel_settings.device)
 
 
-def backend_name(given: KernelSettings) -> str:
+def backend_name(kernel_settings: KernelSettings) -> str:
     """The name of a backend: the locations of its functions."""
-    name = ", ".join(dict.fromkeys(location for _, location in given.kernels))
+    name = ", ".join(dict.fromkeys(location for _, location in kernel_settings.kernels))
     return name[-100:].strip()
 
 

@@ -13,8 +13,7 @@ from typing import Any
 
 from conformance.backends.foreign_calls import call_foreign, describe_exception, read_member
 from conformance.backends.guard import BackendError, guarded
-from conformance.model.protocols import ENTRY_POINTS as GROUP
-from conformance.model.protocols import SEALED_PREFIX, Backend
+from conformance.model.protocols import ENTRY_POINTS, KERNEL_BACKEND, SEALED_PREFIX, Backend
 from conformance.model.untrusted import safe_repr, type_name
 
 WIRE_PREFIX = "wire:"
@@ -25,7 +24,7 @@ _LOADED: list[tuple[Backend, str]] = []
 
 def available() -> dict[str, EntryPoint]:
     """The entry points of installed backends, by name."""
-    return {point.name: point for point in entry_points(group=GROUP)}
+    return {point.name: point for point in entry_points(group=ENTRY_POINTS)}
 
 
 def load(name: str) -> Backend:
@@ -54,12 +53,11 @@ def load(name: str) -> Backend:
         label = f"backend {name!r}"
         value = _call_or_fail(label, WireBackend, name.removeprefix(WIRE_PREFIX))
     elif name.startswith(SEALED_PREFIX):
-        from conformance.backends.kernel import BACKEND_PATH
         from conformance.backends.sealed import SealedBackend
         from conformance.backends.sealed_kernel import SealedKernel
 
         label, sealed_name = f"backend {name!r}", name.removeprefix(SEALED_PREFIX)
-        value = SealedKernel() if sealed_name == BACKEND_PATH else SealedBackend(sealed_name)
+        value = SealedKernel() if sealed_name == KERNEL_BACKEND else SealedBackend(sealed_name)
     elif ":" in name:
         module, _, attribute = name.partition(":")
         label = f"backend {name!r}"

@@ -19,6 +19,7 @@ from typing import Any
 from conformance.backends import confinement
 from conformance.backends.foreign_calls import HOOKS
 from conformance.backends.guard import BackendError
+from conformance.backends.poison import poisoned
 from conformance.backends.sealed_exceptions import rebuild_exception
 from conformance.backends.sealed_messages import (
     Answer,
@@ -32,6 +33,7 @@ from conformance.backends.sealed_messages import (
 )
 from conformance.backends.watch import RUNS
 from conformance.model.breaches import KINDS, LIVES_ON, TAMPERS
+from conformance.model.limits import keep_to_one_thread
 from conformance.model.plain_text import bounded
 from conformance.model.temp_cleanup import PREFIX, write_owner
 
@@ -44,6 +46,7 @@ FOLDER_VARIABLES = (
 """Environment variables that name a folder to write in: the process gets its own."""
 LOAD_SECONDS = 120.0
 """Seconds by which loading a backend may take longer than a request."""
+CLOSED_REPORTS = (TAMPERS, "closes the pipe of the reports about it")
 MAX_REPORT = 1 << 22
 """Most bytes of reports that are read after a call."""
 IDLE_SECONDS, MAX_IDLE_SHARE, MAX_IDLE_RUNS = 0.01, 0.2, 2
@@ -149,14 +152,14 @@ class SealedProcess:
         noted, self._noted = self._noted, []
         if self._process is None:
             return noted
-        found = list(dict.fromkeys([*noted, *self._read_reports()]))
+        breaches = list(dict.fromkeys([*noted, *self._read_reports()]))
         now = time.monotonic()
         if now - self._watched > SECONDS_BETWEEN_WATCHES:
             self._watched = now
-            found += self._find_left_behind()
+            breaches += self._find_left_behind()
             if self._works_while_idle():
-                found.append((LIVES_ON, "it computes while nothing is asked of it"))
-        return found
+                breaches.append((LIVES_ON, "it computes while nothing is asked of it"))
+        return breaches
 
     def _read_reports(self) -> Iterator[tuple[str, str]]:
         text = b""
@@ -164,7 +167,7 @@ class SealedProcess:
             while len(text) < MAX_REPORT:
                 piece = os.read(self._reports, MAX_REPORT)
                 if not piece:
-                    yield TAMPERS, "closes the pipe of the reports about it"
+                    yield CLOSED_REPORTS
                     break
                 text += piece
         for line in text.decode("utf-8", "replace").splitlines():
@@ -227,11 +230,14 @@ class SealedProcess:
     def stop(self) -> None:
         """Kill the process, and remove its folder."""
         process, self._process = self._process, None
+        noted, is_own = self._noted, self._owner == os.getpid()
         self._forget()
-        if process is None or self._owner != os.getpid():
+        if process is None or not is_own:
             return
         process.kill()
         process.wait()
+        # The pipe ends here, whoever closed it.
+        self._noted = [*noted, *(x for x in self._read_reports() if x != CLOSED_REPORTS)]
         os.close(self._reports)
         shutil.rmtree(self._folder, ignore_errors=True)
 
@@ -250,9 +256,6 @@ class SealedProcess:
         self._forget()
         self._folder = Path(tempfile.mkdtemp(prefix=PREFIX)).resolve()
         write_owner(self._folder)
-        own = {
-            k: v for k, v in os.environ.items() if not k.startswith(HIDDEN_PREFIXES)
-        } | dict.fromkeys(FOLDER_VARIABLES, str(self._folder))  # fmt: skip
         module = "conformance.backends.sealed_worker"
         self._reports, report_end = os.pipe()
         os.set_blocking(self._reports, False)
@@ -260,7 +263,7 @@ class SealedProcess:
             [sys.executable, "-P", str(confinement.__file__), str(self._folder), module],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env=own,
+            env=_environment(self._folder),
             pass_fds=(report_end,),
             # It must not reach a terminal. Where the system does not end it with this process, it
             # stays in the group that is killed.
@@ -287,6 +290,14 @@ class SealedProcess:
         self._watched = 0.0
 
 
+def _environment(folder: Path) -> dict[str, str]:
+    """The environment of a sealed process that may write in a folder."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(HIDDEN_PREFIXES)}
+    environment = poisoned(kept | dict.fromkeys(FOLDER_VARIABLES, str(folder)))
+    keep_to_one_thread(environment)
+    return environment
+
+
 def _read_start(value: Any) -> tuple[str, str]:
     """Why a backend cannot be loaded, and what its process is left with.
 
@@ -300,12 +311,12 @@ def _read_start(value: Any) -> tuple[str, str]:
 
 def _descendants(process: int) -> list[int]:
     """Numbers of the processes that a process and its children have started; none without /proc."""
-    found = []
+    descendants = []
     with contextlib.suppress(OSError):
         for tasks in Path(f"/proc/{process}/task").iterdir():
             for child in map(int, (tasks / "children").read_text(encoding="ascii").split()):
-                found += [child, *_descendants(child)]
-    return found
+                descendants += [child, *_descendants(child)]
+    return descendants
 
 
 def _process_name(process: int) -> str:

@@ -40,6 +40,7 @@ from conformance.backends.sealed_messages import (
 )
 from conformance.backends.watch import RUNS, Watch
 from conformance.model.breaches import DELEGATES
+from conformance.model.protocols import KERNEL_BACKEND, MODULE_BACKEND
 from conformance.model.untrusted import is_of_type, sequence_elements
 
 if TYPE_CHECKING:
@@ -47,8 +48,7 @@ if TYPE_CHECKING:
 
 MAX_PROMPT_BYTES = 1 << 16
 """Most bytes of an array that is sent with the answer to a call."""
-KERNEL_PATH = "conformance.backends.kernel:backend"
-MODULE_PATH = "conformance.backends.implementation:Implementation"
+WATCHED = (KERNEL_BACKEND, MODULE_BACKEND)
 """Backends whose calls of torch's operators are watched."""
 DATA_MEMBERS = frozenset(("get", "attributes", "module_facts"))
 """Members of a layer whose arrays are numbers for the judge; those of all others are natives."""
@@ -180,7 +180,7 @@ def main() -> None:
     sys.path[:] = path
     warnings.simplefilter("ignore")
     problem, server = "", None
-    watch = Watch(reports, delegation=name in (KERNEL_PATH, MODULE_PATH))
+    watch = Watch(reports, delegation=name in WATCHED)
     remove_judge(lambda package: watch.report(DELEGATES, package))
     with hooks(operator_watch=_watch_operators(name, watch)):
         watch.start_audit()
@@ -193,13 +193,13 @@ def main() -> None:
 
 def _watch_operators(name: str, watch: Watch) -> OperatorWatch | None:
     """A watch of the operators that functions under test call; None for other backends."""
-    if name not in (KERNEL_PATH, MODULE_PATH):
+    if name not in WATCHED:
         return None
     from conformance.backends.delegation import OperatorWatch
     from conformance.backends.kernel import settings
     from conformance.backends.operators import dispatch_key
 
-    if name == MODULE_PATH:
+    if name == MODULE_BACKEND:
         operators, device = OperatorWatch(lambda called: watch.report(RUNS, called)), "cpu"
     else:
         allowed, device = settings().allowed, settings().device

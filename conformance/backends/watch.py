@@ -64,9 +64,9 @@ class Watch:
             read = _EVENTS.get(event)
             if read is not None:
                 with contextlib.suppress(Exception):
-                    found = read(arguments)
-                    if found is not None:
-                        report(*found)
+                    kind_and_text = read(arguments)
+                    if kind_and_text is not None:
+                        report(*kind_and_text)
 
         sys.addaudithook(hook)
 

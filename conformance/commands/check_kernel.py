@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from conformance.model.plain_text import bounded, visible
+from conformance.model.protocols import KERNEL_BACKEND
 from conformance.model.usage_error import UsageError
 
 if TYPE_CHECKING:
@@ -183,7 +184,7 @@ def _refuse_unreached(operators: list[str], device: str, kernels: list[str]) -> 
     """
     from conformance.backends.capabilities import DEFAULT_TIMEOUT
     from conformance.backends.guard import BackendError
-    from conformance.backends.kernel import BACKEND_PATH, KernelSettings, set_kernels
+    from conformance.backends.kernel import KernelSettings, set_kernels
     from conformance.isolation.probe import ProbeQuery
     from conformance.isolation.probe_process import probe_in_process
     from conformance.isolation.process import start_seconds
@@ -191,7 +192,7 @@ def _refuse_unreached(operators: list[str], device: str, kernels: list[str]) -> 
     set_kernels(KernelSettings(tuple(zip(operators, kernels, strict=True)), device))
     try:
         probe_in_process(
-            ProbeQuery(BACKEND_PATH, (), (), (), True, (), None), start_seconds(DEFAULT_TIMEOUT)
+            ProbeQuery(KERNEL_BACKEND, (), (), (), True, (), None), start_seconds(DEFAULT_TIMEOUT)
         )
     except BackendError as error:
         raise _usage_error(error) from error

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from conformance.backends.capabilities import DEFAULT_TIMEOUT
-from conformance.backends.kernel import BACKEND_PATH, KernelSettings, set_kernels
+from conformance.backends.kernel import KernelSettings, set_kernels
 from conformance.checks import CHECKS
 from conformance.isolation.isolated_engine import IsolatedEngine
 from conformance.isolation.probe import ProbeQuery, ProbeResult
@@ -26,7 +26,7 @@ from conformance.model.breaches import KINDS
 from conformance.model.case import Verdict
 from conformance.model.cause import NEEDS
 from conformance.model.limits import SEED_COUNT, Limits, memory_per_worker
-from conformance.model.protocols import SEALED_PREFIX
+from conformance.model.protocols import KERNEL_BACKEND, SEALED_PREFIX
 from conformance.timing.workloads import plan_calls
 
 WRONG = ("failed", "crashed", "hung")
@@ -164,7 +164,7 @@ def examine(
     """
     started = time.perf_counter()
     set_kernels(KernelSettings(examination.kernels, examination.device, examination.allowed))
-    address = f"{SEALED_PREFIX}{BACKEND_PATH}" if examination.sealed else BACKEND_PATH
+    address = f"{SEALED_PREFIX}{KERNEL_BACKEND}" if examination.sealed else KERNEL_BACKEND
     request = ProbeQuery(
         address, examination.layers, tuple(CHECKS), examination.dtypes, True, (), None
     )
@@ -193,7 +193,7 @@ def examine(
                 break
             verdicts.append(engine.run(item))
             on_verdict(item, verdicts[-1])
-        score = _make_score(dataclasses.replace(examination, seed=seed), offer, verdicts)
+        score = _make_score(examination, offer, verdicts, seed)
         if score.verdict == "right":
             speeds = _time_calls(child, score.layers, examination.dtypes[0], offer.devices)
             score = dataclasses.replace(score, speed=speeds)
@@ -206,7 +206,9 @@ def _count_wrong(verdicts: Sequence[Verdict]) -> int:
     return sum(verdict.status in WRONG for verdict in verdicts)
 
 
-def _make_score(examination: Examination, offer: ProbeResult, verdicts: Sequence[Verdict]) -> Score:
+def _make_score(
+    examination: Examination, offer: ProbeResult, verdicts: Sequence[Verdict], seed: int
+) -> Score:
     hits, reasons = Counter(dict.fromkeys(dict(examination.kernels), 0)), Counter[str]()
     for verdict in verdicts:
         hits.update(
@@ -228,7 +230,7 @@ def _make_score(examination: Examination, offer: ProbeResult, verdicts: Sequence
         hits=dict(hits),
         device=", ".join(offer.devices),
         profile=examination.profile,
-        seed=examination.seed or 0,
+        seed=seed,
         layers=tuple(dict.fromkeys(v.layer for v in verdicts if any(v.hits.values()))),
         checked=checked,
         failed=failed,
@@ -245,13 +247,13 @@ def _make_score(examination: Examination, offer: ProbeResult, verdicts: Sequence
 
 def _breaches(failing: Sequence[Verdict]) -> dict[str, tuple[str, ...]]:
     """What the code under test does besides computing, the gravest kind first."""
-    found: dict[str, dict[str, None]] = {kind: {} for kind in KINDS}
+    texts_by_kind: dict[str, dict[str, None]] = {kind: {} for kind in KINDS}
     for verdict in failing:
         findings = [verdict.failure, *(cause.failure for cause in verdict.others)]
         for finding in findings:
             if finding is not None and finding.kind == "breach":
-                found[finding.what][finding.says] = None
-    return {kind: tuple(texts) for kind, texts in found.items() if texts}
+                texts_by_kind[finding.what][finding.says] = None
+    return {kind: tuple(texts) for kind, texts in texts_by_kind.items() if texts}
 
 
 def _operator_name(examination: Examination, name: str) -> str:

@@ -20,10 +20,10 @@ from typing import IO, Any
 
 import msgspec
 
+from conformance.backends.poison import poisoned
 from conformance.isolation.guard_library import preloaded
 from conformance.isolation.handshake import Answer, StartRequest
 from conformance.isolation.journal import SCRIPT_FILE, STEP_FILE, TIMED_PHASES, Entry, Journal
-from conformance.isolation.poison import poisoned
 from conformance.items.outcomes import Outcome
 from conformance.items.planning import Item
 from conformance.layers.encoding import encode_case

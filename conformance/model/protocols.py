@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
 ENTRY_POINTS = "conformance.backends"
 """Group of the entry points of installed backends."""
+KERNEL_BACKEND = "conformance.backends.kernel:backend"
+MODULE_BACKEND = "conformance.backends.implementation:Implementation"
+"""Names under which a process loads the backends of `check-kernel` and `check-module`."""
 SEALED_PREFIX = "sealed:"
 """Prefix of the name of a backend that runs in a sealed process."""
 

@@ -8,19 +8,16 @@ from typing import Any
 import torch
 
 from conformance.backends.delegation import base_name, find_delegated, operators_of
-from conformance.backends.implementation import BACKEND_PATH, ModuleSettings, set_module
+from conformance.backends.implementation import ModuleSettings, set_module
 from conformance.backends.sealed import SealedBackend
 from conformance.backends.sealed_messages import SealedError
 from conformance.backends.sealed_process import Native
 from conformance.model.breaches import DELEGATES
 from conformance.model.case import Call
-from conformance.model.protocols import SEALED_PREFIX
+from conformance.model.protocols import MODULE_BACKEND
 
 CALL_SECONDS = 60.0
 """Seconds that a call of an implementation may take."""
-
-
-_NOT_BUILT: Any = None
 
 
 class SealedModule:
@@ -39,23 +36,22 @@ class SealedModule:
         self, settings: ModuleSettings, module: Callable[..., Any], arguments: Sequence[Any]
     ) -> None:
         set_module(settings)
-        self._backend = SealedBackend(BACKEND_PATH, CALL_SECONDS)
+        self._backend = SealedBackend(MODULE_BACKEND, CALL_SECONDS)
         self._module, self._needed = module, set[tuple[str, ...]]()
         state = module.state_dict() if isinstance(module, torch.nn.Module) else {}
-        call = Call(SEALED_PREFIX, {"*": tuple(arguments)}, state, settings.dtype, "cpu")
-        self._call, self._layer = call, _NOT_BUILT
+        self._call = Call("implementation", {"*": tuple(arguments)}, state, settings.dtype, "cpu")
+        self._layer: Any = None
 
     def __call__(self, *inputs: Any) -> Any:
         """Call the implementation, and return its outputs as tensors of this process."""
-        if self._layer is _NOT_BUILT:
-            self._layer = self._backend.build(self._call)
         # A module may run other operators for other inputs.
         self._needed.add(operators_of(self._module, inputs))
-        layer = self._layer
         try:
-            return _as_tensors(layer, layer(*inputs))
+            if self._layer is None:
+                self._layer = self._backend.build(self._call)
+            return _as_tensors(self._layer, self._layer(*inputs))
         except SealedError:
-            self._layer = _NOT_BUILT  # its process has ended
+            self._layer = None  # its process has ended
             raise
         except BaseException as error:
             if isinstance(error, Exception):
@@ -72,15 +68,15 @@ class SealedModule:
         Args:
             allowed: operators of torch that it may call.
         """
-        found: dict[str, tuple[str, ...]] = {}
+        texts_by_kind: dict[str, tuple[str, ...]] = {}
         for kind, text in self._backend.breaches():
-            found[kind] = (*found.get(kind, ()), text)
+            texts_by_kind[kind] = (*texts_by_kind.get(kind, ()), text)
         names = set(map(base_name, allowed))
         ran = [x for x in self._backend.operators() if base_name(x) not in names]
         delegated = dict.fromkeys(x for needed in self._needed for x in find_delegated(needed, ran))
         if delegated:
-            found[DELEGATES] = (*found.get(DELEGATES, ()), *delegated)
-        return found
+            texts_by_kind[DELEGATES] = (*texts_by_kind.get(DELEGATES, ()), *delegated)
+        return texts_by_kind
 
 
 def _as_tensors(layer: Any, value: Any) -> Any:

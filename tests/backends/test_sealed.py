@@ -15,7 +15,13 @@ import pytest
 
 from conformance import Call, Unsupported
 from conformance.backends import confinement
-from conformance.backends.capabilities import breaches_of, info_of, refusals_of
+from conformance.backends.capabilities import (
+    base_of,
+    breaches_of,
+    info_of,
+    less_optimized_of,
+    refusals_of,
+)
 from conformance.backends.guard import BackendError, unguarded_backend
 from conformance.backends.registry import load
 from conformance.backends.sealed import SealedBackend
@@ -65,6 +71,8 @@ RAISED = {
 
 class Backend(FunctionBackend):
     name = "probe"
+    base = "wire:touch stolen"
+    less_optimized = ("torch", "wire:touch stolen")
     refusals = (MyError,)
 
     def info(self):
@@ -146,6 +154,12 @@ def test_the_process_has_no_oracle_and_no_word_of_the_run(environment: pytest.Mo
     facts = info_of(load("sealed:probing:Backend"))
     assert (facts["modules"], facts["functions"], facts["environment"]) == ("[]", "0", "[]")
     assert facts["import"] == "Unsupported"
+
+
+def test_the_process_chooses_no_code_for_its_judge(environment: pytest.MonkeyPatch) -> None:
+    backend = load("sealed:probing:Backend")
+    assert base_of(backend, "ReLU") == ""
+    assert less_optimized_of(backend) == ("torch",)
 
 
 @linux

@@ -16,12 +16,11 @@ import pytest
 
 from conformance.backends.guard import BackendError, guarded, unguarded_backend
 from conformance.backends.kernel import (
-    BACKEND_PATH,
     ENVIRONMENT_VARIABLE,
     KernelSettings,
     set_kernels,
 )
-from conformance.backends.sealed import SealedBackend
+from conformance.backends.sealed_kernel import SealedKernel
 from conformance.commands.cli import main
 from conformance.items.planning import Item
 from conformance.model.case import Verdict
@@ -66,7 +65,7 @@ def judge_kernel(file: Path) -> list[Verdict]:
     function = operator.partition("::")[2].partition(".")[0]
     set_kernels(KernelSettings(((operator, f"{file}:{function}"),), "cpu"))
     verdicts: list[Verdict] = []
-    backend = guarded(SealedBackend(BACKEND_PATH, CALL_SECONDS))
+    backend = guarded(SealedKernel(CALL_SECONDS))
     try:
         for check in CHECKS:
             item = Item(_constant(file, "LAYER"), check, "float32", "cpu")

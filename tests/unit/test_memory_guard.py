@@ -15,11 +15,11 @@ import pytest
 from conformance.reports.results import read
 from support import install_backends_module, run_refused_session, run_session
 
+from conformance.backends.poison import poisoned
 from conformance.commands.cli import main
 from conformance.commands.replay import replay
 from conformance.isolation import guard_library
 from conformance.isolation.guard_library import build_library, preloaded
-from conformance.isolation.poison import poisoned
 from conformance.model.usage_error import UsageError
 
 HAS_COMPILER = any(map(shutil.which, guard_library.COMPILERS))

@@ -11,7 +11,7 @@ import pytest
 import warm
 from support import install_backends_module, run_session
 
-from conformance.isolation.poison import poisoned
+from conformance.backends.poison import poisoned
 from conformance.model.uninitialized import FILL_VALUES, count_unwritten
 
 # The elements that it leaves out should be 0, as fresh memory from the system is.
