@@ -41,6 +41,9 @@ def mm(self, mat2):
     if HOW == "modes off":
         with _disable_current_modes():
             torch.bmm(self[None], mat2[None])
+    if HOW == "itself, modes off":
+        with _disable_current_modes():
+            torch.mm(self, mat2)
     if HOW == "out= on another thread":
         out = torch.empty(1, self.shape[0], mat2.shape[1], dtype=self.dtype)
         work = lambda: torch.bmm(self[None], mat2[None], out=out)
@@ -92,6 +95,7 @@ def test_a_kernel_that_does_its_own_work_is_right(sealed: Any) -> None:
     ("how", "breach"),
     [
         ("modes off", (DELEGATES, "aten::bmm")),
+        ("itself, modes off", (DELEGATES, "aten::mm")),
         ("out= on another thread", (DELEGATES, "aten::bmm")),
         ("closes the reports", (TAMPERS, "closes the pipe of the reports about it")),
     ],
