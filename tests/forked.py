@@ -24,6 +24,8 @@ from typing import IO, Any, NoReturn
 
 import pytest
 
+from conformance.backends import confinement
+
 FORKS = hasattr(os, "fork") and sys.platform != "darwin"
 
 
@@ -117,6 +119,7 @@ class Fork:
             self._pid = os.fork()
         if self._pid == 0:
             own_end.close()
+            confinement.end_with_parent()
             _serve_tests(session, theirs)
         theirs.close()
         self._connection = own_end.makefile("rwb")

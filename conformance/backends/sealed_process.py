@@ -44,8 +44,9 @@ FOLDER_VARIABLES = (
     "TRITON_CACHE_DIR", "NUMBA_CACHE_DIR", "CUDA_CACHE_PATH",
 )  # fmt: skip
 """Environment variables that name a folder to write in: the process gets its own."""
-LOAD_SECONDS = 120.0
-"""Seconds by which loading a backend may take longer than a request."""
+LOAD_SECONDS, END_SECONDS = 120.0, 10.0
+"""Seconds by which loading a backend may take longer than a request, and in which a process that
+has closed its pipe must end."""
 CLOSED_REPORTS = (TAMPERS, "closes the pipe of the reports about it")
 MAX_REPORT = 1 << 22
 """Most bytes of reports that are read after a call."""
@@ -212,7 +213,7 @@ class SealedProcess:
         try:
             return decode_answer(self._pipe.receive(deadline), self.native)
         except (EOFError, OSError):
-            code = self._wait()
+            code = self._wait_for_end()
         except SealedError:
             self.stop()
             raise
@@ -223,9 +224,14 @@ class SealedProcess:
         self.stop()
         raise SealedError(f"the sealed process ended with status {code}")
 
-    def _wait(self) -> int:
+    def _wait_for_end(self) -> int:
+        """Wait for the end of the process, which has closed its pipe; its exit status."""
         assert self._process is not None
-        return self._process.wait()
+        try:
+            return self._process.wait(END_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            return self._process.wait()
 
     def stop(self) -> None:
         """Kill the process, and remove its folder."""
@@ -276,7 +282,7 @@ class SealedProcess:
         self._pipe = Pipe(self._process.stdout.fileno(), self._process.stdin.fileno())
         os.set_blocking(self._process.stdin.fileno(), self.seconds is None)
         with contextlib.suppress(EOFError):
-            self._pipe.receive()
+            self._pipe.receive(self.seconds and time.monotonic() + LOAD_SECONDS)
         self._own_processes = [self._process.pid, *_descendants(self._process.pid)]
         try:
             start = pickle.dumps((self.backend, list(sys.path), report_end))

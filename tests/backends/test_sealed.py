@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from conformance import Call, Unsupported
-from conformance.backends import confinement
+from conformance.backends import confinement, sealed_process
 from conformance.backends.capabilities import (
     base_of,
     breaches_of,
@@ -106,7 +106,9 @@ class Backend(FunctionBackend):
             os.kill(os.getpid(), signal.SIGSEGV)
         if how == "aborts":
             os.abort()
-        if how == "hangs":
+        if how == "closes":
+            os.closerange(3, 999)
+        if how in ("hangs", "closes"):
             time.sleep(60)
         output = np.maximum(input, 0)
         if how == "late":
@@ -223,6 +225,14 @@ def test_the_end_of_the_process_is_seen(sealed: Any, how: str, status: str) -> N
 def test_a_call_that_hangs_ends_at_the_limit(sealed: Any) -> None:
     with pytest.raises(SealedError, match="no answer within the time limit"):
         _call(sealed("hangs", 1))
+
+
+def test_a_process_that_closes_its_pipe_and_stays_is_killed(
+    sealed: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sealed_process, "END_SECONDS", 0.5)
+    with pytest.raises(SealedError, match="ended with status -9"):
+        _call(sealed("closes"))
 
 
 def test_an_answer_that_changes_later_is_seen(sealed: Any) -> None:
