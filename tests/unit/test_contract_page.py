@@ -23,7 +23,7 @@ PAGES = (
     *(f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md")),
 )
 # Members that only the backends of this package have, so that the page has no row.
-UNDOCUMENTED_MEMBERS = {"inherits", "copy"}
+UNDOCUMENTED_MEMBERS = {"inherits", "copy", "breaches"}
 _CODE = re.compile(r"```.*?```|`[^`\n]*`(?!\]\()", re.DOTALL)
 _LINK = re.compile(r"\]\((?!http)([^)#]*)(?:#([^)]*))?\)")
 _MEMBER_READ = re.compile(
