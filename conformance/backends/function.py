@@ -288,14 +288,8 @@ class DifferentiableLayer(FunctionLayer):
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Gradients of Σ⟨output, cotangent⟩ with respect to the inputs and the state."""
         # An object that is passed twice is one primal; its gradient is the sum for both places.
-        distinct_inputs = {
-            id(x): x
-            for k, x in enumerate(inputs)
-            if x is not None
-            and self._has_gradient(k)
-            and not self.dtype(x).startswith(("int", "bool"))
-        }
-        names = self._find_parameters(inputs)
+        distinct_inputs = {id(inputs[k]): inputs[k] for k in self.places_with_gradient(inputs)}
+        names = self.find_parameters(inputs)
 
         def fn(*primals: Any) -> tuple[Any, ...]:
             leaves = dict(zip(distinct_inputs, primals, strict=False))
@@ -316,7 +310,17 @@ class DifferentiableLayer(FunctionLayer):
             dict(zip(names, primal_gradients[len(distinct_inputs) :], strict=True)),
         )
 
-    def _find_parameters(self, inputs: Sequence[Any]) -> tuple[str, ...]:
+    def places_with_gradient(self, inputs: Sequence[Any]) -> list[int]:
+        """Indices of the inputs that have gradients."""
+        return [
+            k
+            for k, x in enumerate(inputs)
+            if x is not None
+            and self._has_gradient(k)
+            and not self.dtype(x).startswith(("int", "bool"))
+        ]
+
+    def find_parameters(self, inputs: Sequence[Any]) -> tuple[str, ...]:
         """Names of the state tensors that have gradients; buffers have none."""
         if not self._parameter_names:  # a lazy layer can be built without a state
             spec, self._parameter_names = _find_spec(self._call), tuple(self._state)

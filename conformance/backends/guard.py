@@ -34,7 +34,7 @@ from conformance.model.usage_error import UsageError
 
 COMPUTING_MEMBERS = (
     *("call", "forward_grad", "vjp", "vjp_of", "value_and_vjp", "accumulate"),
-    *("jvp", "double_vjp", "vmap"),
+    *("jvp", "double_vjp", "jvp_vjp", "vmap", "vmap_vjp", "vmap_random"),
 )
 """Members of a layer that compute: after each of them the guard reads the layer's `fallbacks`."""
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from torch.autograd.forward_ad import dual_level, make_dual, unpack_dual
-from torch.func import functional_call, vmap
+from torch.func import functional_call, vjp, vmap
 
 from conformance.backends.torch_module import require_builtin_device
 from conformance.model.case import Call, Unsupported
@@ -22,6 +22,8 @@ _LIMITATION = re.compile(
     # https://docs.pytorch.org/docs/stable/func.ux_limitations.html
     r"|\.item\(\) on a Tensor"
     r"|inplace arithmetic\(self, \*extra_args\) is not possible"
+    # Recurrent layers write batched numbers into a tensor of their own.
+    r"|output with shape \[.*\] doesn't match the broadcast shape"
     r"|Batching rule not implemented"
     r"|vmap: we do not yet support|We cannot support this"
     r"|please provide an explicit positive num_classes"
@@ -135,6 +137,44 @@ class Transforms:
             tuple(None if c is None else second.get(id(c)) for c in seeds),
         )
 
+    def jvp_vjp(
+        self,
+        inputs: Sequence[Any],
+        cotangents: Sequence[Any],
+        tangents: Sequence[Any],
+        parameter_tangents: Mapping[str, Any],
+        **keywords: Any,
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Tangents of the gradients, in forward mode over a backward pass."""
+        require_builtin_device(self._call)
+        with torch.enable_grad(), dual_level(), decline_limitations():
+            leaves = self._make_leaves(inputs)
+            duals = {
+                id(x): _make_dual(x, v)
+                for x, v in zip(leaves, tangents, strict=True)
+                if x is not None and v is not None
+            }
+            parameters = {
+                name: _make_dual(x, parameter_tangents[name])
+                for name, x in self._named_parameters().items()
+                if name in parameter_tangents
+            }
+            arguments = [duals.get(id(x), x) for x in leaves]
+            with self._use_parameters(parameters):
+                result = self._forward(*self._clone_written(arguments), **keywords)
+            outputs = result if isinstance(result, tuple) else (result,)
+            pairs = [
+                (y, c)
+                for y, c in zip(outputs, cotangents, strict=True)
+                if c is not None and y.requires_grad
+            ]
+            gradients = compute_gradients(pairs, [*duals.values(), *parameters.values()])
+            by_operand = {key: _tangent(x) for key, x in gradients.items()}
+        return (
+            tuple(None if x is None else by_operand.get(id(x)) for x in arguments),
+            {name: by_operand[id(x)] for name, x in parameters.items()},
+        )
+
     def vmap(
         self,
         inputs: Sequence[Any],
@@ -152,6 +192,28 @@ class Transforms:
             parameter_dims: that axis.
             out_dim: the batch axis of each output.
         """
+        axes = (list(in_dims), dict(parameter_dims))
+        return self._map_calls(inputs, parameters, axes, out_dim, "error", keywords)
+
+    def vmap_random(
+        self, inputs: Sequence[Any], in_dims: Sequence[int | None], randomness: str, **keywords: Any
+    ) -> tuple[Any, ...]:
+        """The outputs of a batch of calls that draw random numbers; the batch axis comes first.
+
+        Args:
+            randomness: `"same"` for all calls, or `"different"`.
+        """
+        return self._map_calls(inputs, {}, (list(in_dims), {}), 0, randomness, keywords)
+
+    def _map_calls(
+        self,
+        inputs: Sequence[Any],
+        parameters: Mapping[str, Any],
+        axes: tuple[Any, ...],
+        out_dim: int,
+        randomness: str,
+        keywords: Mapping[str, Any],
+    ) -> tuple[Any, ...]:
         require_builtin_device(self._call)
         is_present = list[bool]()
 
@@ -162,10 +224,58 @@ class Transforms:
             is_present[:] = [y is not None for y in outputs]
             return tuple(y for y in outputs if y is not None)
 
-        axes = (list(in_dims), dict(parameter_dims))
+        mapped = vmap(function, axes, out_dim, randomness=randomness)
         with torch.no_grad(), decline_limitations():
-            outputs = iter(vmap(function, axes, out_dim)(list(inputs), dict(parameters)))
+            outputs = iter(mapped(list(inputs), dict(parameters)))
         return tuple(next(outputs) if present else None for present in is_present)
+
+    def vmap_vjp(
+        self,
+        inputs: Sequence[Any],
+        in_dims: Sequence[int | None],
+        parameters: Mapping[str, Any],
+        parameter_dims: Mapping[str, int],
+        cotangents: Sequence[Any],
+        **keywords: Any,
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Gradients of each call of a batch, by `vmap` of `torch.func.vjp`.
+
+        Args:
+            in_dims, parameters, parameter_dims: as those of `vmap`.
+            cotangents: the batch axis comes first, as in the result.
+        """
+        require_builtin_device(self._call)
+        leaves = self._make_leaves(inputs)
+        places = [k for k, x in enumerate(leaves) if x is not None and x.requires_grad]
+        own = {name: x.detach() for name, x in self._named_parameters().items() if x.requires_grad}
+
+        def gradients(
+            given: Sequence[Any], batched: Mapping[str, Any], seeds: Sequence[Any]
+        ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+            def outputs(leaves: Sequence[Any], parameters: Mapping[str, Any]) -> tuple[Any, ...]:
+                arguments = list(given)
+                for k, x in zip(places, leaves, strict=True):
+                    arguments[k] = x
+                with self._use_parameters(parameters):
+                    result = self._forward(*arguments, **keywords)
+                result = result if isinstance(result, tuple) else (result,)
+                pairs = zip(result, cotangents, strict=True)
+                return tuple(y for y, c in pairs if c is not None)
+
+            pull_back = vjp(outputs, tuple(given[k] for k in places), {**own, **batched})[1]
+            result: tuple[tuple[Any, ...], dict[str, Any]] = pull_back(tuple(seeds))
+            return result
+
+        given_cotangents = [c for c in cotangents if c is not None]
+        axes = (list(in_dims), dict(parameter_dims), [0] * len(given_cotangents))
+        with torch.enable_grad(), decline_limitations():
+            by_place, by_name = vmap(gradients, axes)(
+                [None if x is None else x.detach() for x in leaves],
+                dict(parameters),
+                given_cotangents,
+            )
+        at_places = dict(zip(places, by_place, strict=True))
+        return tuple(at_places.get(k) for k in range(len(leaves))), by_name
 
     def _named_parameters(self) -> dict[str, Any]:
         return {} if self.module is None else dict(self.module.named_parameters())

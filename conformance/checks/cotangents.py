@@ -46,18 +46,24 @@ def _compute_gradients(trial: Trial) -> ExpectedGradients:
 
 
 def put_cotangents(
-    trial: Trial, cotangent_arrays: Sequence[np.ndarray | None], put_dtype: str = ""
+    trial: Trial,
+    cotangent_arrays: Sequence[np.ndarray | None],
+    put_dtype: str = "",
+    *,
+    batched: bool = False,
 ) -> list[Any]:
     """Put cotangents on the device, in the layouts of the case; absent outputs have none.
 
     Args:
         cotangent_arrays: one for each output that is present.
         put_dtype: the dtype that the layer puts unless another is named; empty = the call's.
+        batched: whether they have a batch axis of vmap, for which the case has no layouts.
     """
     values = iter(zip(cotangent_arrays, output_dtypes(trial), strict=True))
     shapes = trial.spec.output_shapes(trial.case)
     aligned = [(None, "") if shape is None else next(values) for shape in shapes]
-    layouts = (*trial.case.cotangent_layouts, *("contiguous",) * len(aligned))
+    own_layouts = () if batched else trial.case.cotangent_layouts
+    layouts = (*own_layouts, *("contiguous",) * len(aligned))
     put_dtype, natives = put_dtype or trial.case.call.dtype, list[Any]()
     for (c, dtype), layout in zip(aligned, layouts, strict=False):
         # A cotangent has the dtype of its output.

@@ -1,8 +1,8 @@
-"""`transforms`: forward mode, gradients of gradients, and vmap agree with the formula."""
+"""`transforms`: forward mode, gradients of gradients, and vmap of both agree with the formula."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
@@ -30,6 +30,8 @@ _STREAM = 0x766D
 _NOTHING_KNOWN = "a composition of which nothing is known in half precision"
 _MAX_ELEMENTS = 4096
 """Of the operands: the oracle computes gradients eight times."""
+_SLICES = 3
+"""Calls in a batch of vmap."""
 
 
 def check(trial: Trial) -> Evidence:
@@ -190,15 +192,49 @@ def _compare_second_derivatives(trial: Trial) -> Evidence:
         if evidence.comparisons:
             return evidence
         raise
-    got = dict(zip(trial.spec.signature.input_names, inputs, strict=False)) | parameters
-    for name, expected in (second or {}).items():
-        evidence += compare(f"second derivative by {name}", trial.get(got[name]), expected)
+    evidence += _compare_products(trial, "second derivative by {}", inputs, parameters, second)
+    evidence += _compare_forward_over_reverse(trial.with_original_operands(), prepared, second)
     if product is not None:
         present = _present(trial, by_cotangent)
         evidence += _compare_product(
             trial, "the second derivatives by the cotangents", present, cotangents, product
         )
     return evidence
+
+
+def _compare_products(
+    trial: Trial,
+    name: str,
+    by_input: Sequence[Any],
+    by_parameter: Mapping[str, Any],
+    expected: Mapping[str, Rounded] | None,
+) -> Evidence:
+    got = {**dict(zip(trial.spec.signature.input_names, by_input, strict=False)), **by_parameter}
+    evidence = Evidence()
+    for operand, wanted in (expected or {}).items():
+        evidence += compare(name.format(operand), trial.get(got[operand]), wanted)
+    return evidence
+
+
+def _compare_forward_over_reverse(
+    trial: Trial, prepared: _Derivatives, expected: Mapping[str, Rounded] | None
+) -> Evidence:
+    """Compare Hv of forward mode over a backward pass, in every second case where it is known."""
+    jvp_vjp = getattr(trial.layer, "jvp_vjp", None)
+    if expected is None or jvp_vjp is None or trial.case.seed // 8 % 2:
+        return Evidence()
+    with suppress(Unsupported):
+        by_input, by_parameter = trial.run_step(
+            "jvp_vjp",
+            jvp_vjp,
+            trial.natives,
+            drawn_cotangents.put_cotangents(trial, prepared.cotangents),
+            *_put_direction(trial, prepared.direction),
+            **trial.case.keywords,
+        )
+        name = "tangent of the gradient of {}"
+        return _compare_products(trial, name, by_input, by_parameter, expected)
+    return Evidence()
 
 
 def _compare_vmap(trial: Trial) -> Evidence:
@@ -208,41 +244,26 @@ def _compare_vmap(trial: Trial) -> Evidence:
     if trial.precision.is_half and trial.spec.oracle.steps is not None:
         raise Unsupported(_NOTHING_KNOWN)  # each step widens the bound
     generator = np.random.default_rng((trial.case.seed, _STREAM))
-    other, names = _choose_other_slice(trial, generator)
-    cases = (other, trial.case, other)
-    inputs, in_dims = list[Any](), list[int | None]()
-    for k, name in enumerate(trial.spec.signature.input_names[: len(trial.case.inputs)]):
-        slices = [case.inputs[k] for case in cases]
-        array, axis = _stack(slices, generator) if name in names else (slices[0], None)
-        inputs.append(_put(trial, array))
-        in_dims.append(axis)
-    parameters, parameter_dims = dict[str, Any](), dict[str, int]()
-    for name in trial.case.call.state:
-        if name in names:
-            array, parameter_dims[name] = _stack([c.call.state[name] for c in cases], generator)
-            parameters[name] = _put(trial, array)
+    batch = _make_batch(trial, generator)
     out_dim = int(generator.integers(min(map(len, trial.shapes)) + 1))
     result = trial.run_step(
         "vmap",
         trial.layer.vmap,  # type: ignore[attr-defined]
-        inputs,
-        in_dims,
-        parameters,
-        parameter_dims,
+        *batch.operands,
         out_dim,
         **trial.case.keywords,
     )
     evidence = Evidence()
-    when = f"in a slice of vmap over {' and '.join(names)}"
+    when = f"in a slice of vmap over {batch.names}"
     for place, native in enumerate(trial.unpack_outputs(result)):
         array, name, shape = trial.get(native), trial.names[place], trial.shapes[place]
-        batched_shape = (*shape[:out_dim], len(cases), *shape[out_dim:])
+        batched_shape = (*shape[:out_dim], _SLICES, *shape[out_dim:])
         if array.shape != batched_shape:
             raise Failure(fact_mismatch("shape", f"{name} of vmap", array.shape, batched_shape))
         evidence += _compare_slice(trial, place, np.take(array, 1, axis=out_dim), when)
     if trial.precision.is_half and not evidence.comparisons:
         raise Unsupported(_NOTHING_KNOWN)
-    return evidence
+    return evidence + _compare_gradients_under_vmap(trial.with_original_operands())
 
 
 def _compare_slice(trial: Trial, place: int, got: np.ndarray, when: str) -> Evidence:
@@ -268,6 +289,83 @@ def _evaluate_composition(trial: Trial) -> tuple[Rounded | Choices, ...]:
     numerics = trial.numerics or Numerics()
     stepwise = replace(numerics, grade="", stepwise=True, accumulation=trial.case.call.dtype)
     return Trial(trial.backend, trial.spec, trial.case, stepwise).expected
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """Operands of three calls at once, of which the middle one is the case.
+
+    Args:
+        operands: inputs, their batch axes, parameters that have one, and these axes by name.
+        names: of the operands with a batch axis, for messages.
+    """
+
+    operands: tuple[list[Any], list[int | None], dict[str, Any], dict[str, int]]
+    names: str
+
+
+def _make_batch(trial: Trial, generator: np.random.Generator) -> _Batch:
+    other, names = _choose_other_slice(trial, generator)
+    cases = (other, trial.case, other)
+    inputs, in_dims = list[Any](), list[int | None]()
+    for k, name in enumerate(trial.spec.signature.input_names[: len(trial.case.inputs)]):
+        slices = [case.inputs[k] for case in cases]
+        array, axis = _stack(slices, generator) if name in names else (slices[0], None)
+        inputs.append(_put(trial, array))
+        in_dims.append(axis)
+    parameters, parameter_dims = dict[str, Any](), dict[str, int]()
+    for name in trial.case.call.state:
+        if name in names:
+            array, parameter_dims[name] = _stack([c.call.state[name] for c in cases], generator)
+            parameters[name] = _put(trial, array)
+    return _Batch((inputs, in_dims, parameters, parameter_dims), " and ".join(names))
+
+
+def _compare_gradients_under_vmap(trial: Trial) -> Evidence:
+    """Compare the gradients of the middle one of three slices with the oracle, if they are known.
+
+    In every second case: gradients cost more than outputs.
+    """
+    vmap_vjp = getattr(trial.layer, "vmap_vjp", None)
+    present = [id(x) for x in trial.case.inputs if x is not None]
+    if (
+        vmap_vjp is None
+        or trial.precision.is_half
+        or trial.case.seed // 8 % 2
+        or not has_moderate_operands(trial.case)
+        or len({*present}) < len(present)  # in a batch, one input at two places is two
+    ):
+        return Evidence()
+    expected = drawn_cotangents.expected_gradients(trial)
+    wanted = dict(zip(trial.spec.signature.input_names, expected.inputs, strict=False))
+    wanted |= expected.parameters
+    if all(c is None for c in expected.cotangents) or all(g is None for g in wanted.values()):
+        return Evidence()
+    batch = _make_batch(trial, np.random.default_rng((trial.case.seed, _STREAM)))
+    cotangents = [None if c is None else np.stack([-c, c, -c]) for c in expected.cotangents]
+    try:
+        by_input, by_parameter = trial.run_step(
+            "vmap_vjp",
+            vmap_vjp,
+            *batch.operands,
+            drawn_cotangents.put_cotangents(trial, cotangents, batched=True),
+            **trial.case.keywords,
+        )
+    except Unsupported:
+        return Evidence()
+    got = dict(zip(trial.spec.signature.input_names, by_input, strict=False)) | by_parameter
+    evidence = Evidence()
+    for name, gradient in wanted.items():
+        if gradient is None:
+            continue
+        if got.get(name) is None:
+            raise Failure(fact_mismatch("presence", f"gradient of {name}", "None", "an array"))
+        array, shape = trial.get(got[name]), (_SLICES, *gradient.shape)
+        if array.shape != shape:
+            raise Failure(fact_mismatch("shape", f"gradient of {name}", array.shape, shape))
+        when = f"in a slice of vmap over {batch.names}"
+        evidence += compare(f"gradient of {name}", array[1], gradient, when=when, kind="gradient")
+    return evidence
 
 
 def _choose_other_slice(

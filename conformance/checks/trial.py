@@ -360,6 +360,26 @@ class Trial:
         arrays = tuple(self.get(x) for x in self.unpack_outputs(outputs))
         return arrays, tuple(None if x is None else self.get(x) for x in gradients)
 
+    def answer_of_batch(self, batch: np.ndarray, randomness: str) -> np.ndarray | None:
+        """The output of vmap over a batch of inputs, with the batch axis first.
+
+        Args:
+            batch: of the case's only input.
+            randomness: whether the slices draw `"same"` or `"different"` numbers.
+
+        Returns:
+            None if the backend does not offer it.
+        """
+        vmap_random = getattr(self.layer, "vmap_random", None)
+        if vmap_random is None:
+            return None
+        native = self.run_step("put", self.layer.put, batch.copy())
+        try:
+            (output,) = self.run_step("vmap_random", vmap_random, [native], [0], randomness)
+        except Unsupported:
+            return None
+        return self.get(output)
+
     def on_same_layer(self) -> Trial:
         """A new trial of the same case on the same built layer."""
         trial = self.trial_of(self.case)

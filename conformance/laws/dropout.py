@@ -33,6 +33,7 @@ _HUGE_PROBE_PERIOD = (
 _MIN_EXPECTED_DROPS = 24
 _PLACES_PERIOD = 4  # one case in this many checks each element over many calls,
 _MAX_CALLS = 160  # unless it needs more calls than this
+_BATCH_PERIOD, _SLICES = 4, 3  # one case in this many is called under vmap, over so many slices
 EXACT = "always equal: nothing is computed"
 
 # Module → function.
@@ -119,6 +120,7 @@ def draws(trial: Trial, generator: Generator) -> Draws:
     first, second, third = (_in_mode(source, training=True, inplace=inplace) for _ in range(3))
     answers = first.answer[0], second.answer[0]
     yield from _check_places(trial, generator, p)
+    yield from _check_batch(trial, generator, p)
     output_with_gradient, (gradient,) = third.outputs_and_gradients(np.ones(x.shape))
     yield from _check_draws(
         trial,
@@ -162,6 +164,29 @@ def _check_places(trial: Trial, generator: Generator, p: float) -> Iterator[Mask
         yield MaskedOutput(
             description, "output", values_at_place, scale, 0.0, np.ones(calls, bool), 1 - p
         )
+
+
+def _check_batch(trial: Trial, generator: Generator, p: float) -> Iterator[MaskedOutput]:
+    """Under vmap slices draw the same numbers, or different ones, as told."""
+    layer = trial.case.call.layer
+    if generator.integers(_BATCH_PERIOD) or _MODULES.get(layer, layer) in _ALPHA:
+        return
+    randomness = str(generator.choice(["same", "different"]))
+    channel_axes = shared_axes(trial)
+    sample = [2] if channel_axes and _is_batched(trial) else []
+    size = math.ceil(_MIN_EXPECTED_DROPS / min(p, 1 - p))
+    x = np.ones([*sample, size, *[2] * len(channel_axes)])
+    source = trial.trial_of(replace(trial.case, inputs=(x,), layouts=()))
+    got = _in_mode(source, training=True).answer_of_batch(np.stack([x] * _SLICES), randomness)
+    if got is None:
+        return
+    scale = kept_value(exact_operand(np.ones(got.shape), trial.precision), p)
+    axes = tuple(1 + axis for axis in channel_axes)
+    yield MaskedOutput(
+        f"in training with p={p:g}, under vmap with {randomness} random numbers",
+        "output", got, scale, 0.0, np.ones(got.shape, bool), 1 - p,
+        (0, *axes) if randomness == "same" else axes,
+    )  # fmt: skip
 
 
 def _check_draws(

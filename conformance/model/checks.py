@@ -276,7 +276,7 @@ _DECLARATIONS = (
         ),
         rank=9,
         levels=TRAINING,
-        members=("vjp", "value_and_vjp"),
+        members=("vjp", "value_and_vjp", "vmap_random"),
         sampling=Sampling(step_full_share=2, step_medium_share=2),
         follows_values=True,
     ),
@@ -350,11 +350,11 @@ _DECLARATIONS = (
         ),
         looks_at=(
             "forward mode and gradients of gradients, held against the oracle's gradients; vmap "
-            "over inputs and parameters, one slice of three held against the oracle"
+            "of calls and of gradients, one slice of three held against the oracle"
         ),
         rank=12,
         levels=STRICT,
-        members=("jvp", "double_vjp", "vmap"),
+        members=("jvp", "double_vjp", "jvp_vjp", "vmap", "vmap_vjp"),
         sampling=Sampling(
             step_other_dtypes=4,
             step_full_share=4,

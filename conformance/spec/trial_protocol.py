@@ -70,6 +70,9 @@ class TrialLike(Protocol):
     ) -> tuple[tuple[np.ndarray, ...] | None, tuple[np.ndarray | None, ...]]:
         """Outputs and input gradients of one call; None for outputs without `value_and_vjp`."""
 
+    def answer_of_batch(self, batch: np.ndarray, randomness: str) -> np.ndarray | None:
+        """The output of vmap over a batch of inputs that draws as told; None if not offered."""
+
     def on_same_layer(self) -> TrialLike:
         """A new trial of the same case on the same built layer."""
 

@@ -14,9 +14,10 @@ from conformance import Updated
 from conformance.backends import FunctionBackend, implements
 from conformance.checks import CHECKS
 from conformance.checks.trial import Trial
-from conformance.items.planning import plan_items
+from conformance.items.planning import Item, plan_items
 from conformance.layers import CATALOGUE
 from conformance.model.case import Call, Case, Unsupported
+from conformance.run.engine import Engine
 
 pytestmark = pytest.mark.in_fork
 
@@ -218,6 +219,48 @@ class SelfBuilding(TorchFunctions):
 def test_a_backend_that_builds_itself_is_asked_for_every_layer() -> None:
     assert not TorchFunctions().offers("Fold", "float64", "cpu")
     assert SelfBuilding().offers("Fold", "float64", "cpu")
+
+
+class _TransformedFunctions(TorchFunctions):
+    """Functions that torch.func differentiates in both modes and maps over batches."""
+
+    name = "transformed"
+
+    def vjp(self, fn: Any, primals: Sequence[Any], cotangents: Sequence[Any]) -> Sequence[Any]:
+        return torch.func.vjp(fn, *primals)[1](tuple(cotangents))
+
+    def jvp(self, fn: Any, primals: Sequence[Any], tangents: Sequence[Any]) -> Sequence[Any]:
+        return torch.func.jvp(fn, tuple(primals), tuple(tangents))[1]
+
+    def vmap(self, fn: Any, in_dims: tuple[int, ...], out_dim: int) -> Any:
+        return torch.func.vmap(fn, in_dims, out_dim)
+
+    @implements("Bilinear", ignores=("in1_features", "in2_features", "out_features", "bias"))
+    def bilinear(self, state: Mapping[str, Any], x: Any, y: Any) -> Any:
+        return functional.bilinear(x, y, state["weight"], state.get("bias"))
+
+    @implements("functional.silu")
+    def silu(self, state: Any, input: Any, *, inplace: bool = False) -> Any:
+        return functional.silu(input)
+
+
+@pytest.mark.parametrize("layer", ["Bilinear", "functional.silu"])
+def test_functions_are_transformed_by_what_transforms_functions(layer: str) -> None:
+    backend = _TransformedFunctions()
+    verdict = Engine(backend, 60, 0).run(Item(layer, "transforms", "float64", "cpu"))
+    assert verdict.status == "passed", verdict.message
+
+
+def test_a_wrong_transform_of_functions_fails() -> None:
+    class Stacked(_TransformedFunctions):
+        def vmap(self, fn: Any, in_dims: tuple[int, ...], out_dim: int) -> Any:
+            return lambda *operands: tuple(
+                torch.stack([y[0]] * len(y))
+                for y in super(Stacked, self).vmap(fn, in_dims, 0)(*operands)
+            )
+
+    verdict = Engine(Stacked(), 60, 0).run(Item("Bilinear", "transforms", "float64", "cpu"))
+    assert verdict.status == "failed"
 
 
 class _FewArguments(FunctionBackend):

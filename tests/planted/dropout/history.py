@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
 
 from planted.bug import alter_gradient, graft, plant, read_as_contiguous, reroute, round_through
+
+_HOST = np.random.default_rng(0)
 
 
 @plant("dropout-unscaled", "Dropout", "values")
@@ -262,3 +265,42 @@ def functional_dropout_written_into(input, p=0.5, training=True, inplace=False):
 def functional_dropout_p_clamped(input, p=0.5, training=True, inplace=False):
     """A p outside 0 to 1 is cut to it."""
     return functional.dropout(input, min(max(p, 0.0), 1.0), training, inplace)
+
+
+@plant("functional-dropout-vmap-one-mask-for-all", "functional.dropout", "random")
+def functional_dropout_vmap_one_mask_for_all(input, p=0.5, training=True, inplace=False):
+    """The mask comes from the host, so that vmap with different random numbers has one, too."""
+    if not training or inplace or not 0 < p < 1 or not _is_batched(input):
+        return functional.dropout(input, p, training, inplace)
+    shape = [int(n) for n in input.shape]
+    mask = torch.from_numpy(_HOST.random(shape) >= p).to(input.dtype)
+    return input * mask / (1 - p)
+
+
+class _DropsPerSlice(torch.autograd.Function):
+    """Dropout whose rule for vmap calls dropout on the whole batch, and so never draws the same."""
+
+    @staticmethod
+    def forward(x, p):
+        return functional.dropout(x, p)
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        pass
+
+    @staticmethod
+    def vmap(info, in_dims, x, p):
+        return functional.dropout(x.movedim(in_dims[0], 0), p), 0
+
+
+@plant("functional-dropout-vmap-never-the-same", "functional.dropout", "random")
+def functional_dropout_vmap_never_the_same(input, p=0.5, training=True, inplace=False):
+    """vmap with the same random numbers draws others for each slice."""
+    if not training or inplace or not 0 < p < 1 or not _is_batched(input):
+        return functional.dropout(input, p, training, inplace)
+    return _DropsPerSlice.apply(input, p)
+
+
+def _is_batched(x):
+    """Whether a tensor is one slice of vmap."""
+    return torch._C._functorch.is_batchedtensor(x)

@@ -170,3 +170,92 @@ class _SameNumbers(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         return gradient.detach() / 2 + gradient / 2, None
+
+
+class _LogSigmoidSlope(torch.autograd.Function):
+    """gradient · sigmoid(−x), with rules of its own for vmap and forward mode."""
+
+    @staticmethod
+    def forward(gradient: Tensor, x: Tensor) -> Tensor:
+        return gradient * torch.sigmoid(-x)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs)
+        ctx.save_for_forward(*inputs)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
+        first, x = ctx.saved_tensors
+        bend = -first * torch.sigmoid(x) * torch.sigmoid(-x)
+        return gradient * torch.sigmoid(-x), gradient * bend
+
+    @staticmethod
+    def jvp(ctx: Any, of_gradient: Tensor, of_x: Tensor) -> Tensor:
+        first, x = ctx.saved_tensors
+        bend = -first * torch.sigmoid(x) * torch.sigmoid(-x)
+        return of_gradient * torch.sigmoid(-x) + of_x * bend
+
+    @staticmethod
+    def vmap(info: Any, in_dims: Any, gradient: Tensor, x: Tensor) -> tuple[Tensor, int]:
+        gradient, x = (
+            y.expand(info.batch_size, *y.shape) if axis is None else y.movedim(axis, 0)
+            for y, axis in zip((gradient, x), in_dims, strict=True)
+        )
+        return _LogSigmoidSlope.apply(gradient, x), 0
+
+
+class _LogSigmoid(torch.autograd.Function):
+    generate_vmap_rule = True
+    slope: type[torch.autograd.Function] = _LogSigmoidSlope
+
+    @staticmethod
+    def forward(x: Tensor) -> Tensor:
+        return functional.logsigmoid(x)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs)
+        ctx.save_for_forward(*inputs)
+
+    @classmethod
+    def backward(cls, ctx: Any, gradient: Tensor) -> Tensor:
+        return cls.slope.apply(gradient, *ctx.saved_tensors)
+
+    @classmethod
+    def jvp(cls, ctx: Any, tangent: Tensor) -> Tensor:
+        return cls.slope.apply(tangent, *ctx.saved_tensors)
+
+
+class _SlopeOfTheFirst(_LogSigmoidSlope):
+    @staticmethod
+    def vmap(info: Any, in_dims: Any, gradient: Tensor, x: Tensor) -> tuple[Tensor, int]:
+        x = x if in_dims[1] is None else x.select(in_dims[1], 0)
+        return _LogSigmoidSlope.vmap(info, (in_dims[0], None), gradient, x)
+
+
+class _LogSigmoidOfTheFirst(_LogSigmoid):
+    slope = _SlopeOfTheFirst
+
+
+@plant("logsigmoid-backward-vmap-reads-the-first-slice", "functional.logsigmoid", "transforms")
+def logsigmoid_per_sample(input: Tensor) -> Tensor:
+    """Gradients under vmap have the slope of the first slice in all slices."""
+    return _LogSigmoidOfTheFirst.apply(input)
+
+
+class _SlopeThatStands(_LogSigmoidSlope):
+    @staticmethod
+    def jvp(ctx: Any, of_gradient: Tensor, of_x: Tensor) -> Tensor:
+        _, x = ctx.saved_tensors
+        return of_gradient * torch.sigmoid(-x)
+
+
+class _LogSigmoidOfOneSlope(_LogSigmoid):
+    slope = _SlopeThatStands
+
+
+@plant("logsigmoid-forward-over-reverse-keeps-the-slope", "functional.logsigmoid", "transforms")
+def logsigmoid_over_reverse(input: Tensor) -> Tensor:
+    """In forward mode over a backward pass the slope does not move with the input."""
+    return _LogSigmoidOfOneSlope.apply(input)
