@@ -31,7 +31,7 @@ _LIMITATION = re.compile(
     r"|don't support automatic differentiation"
     r"|data-dependent control flow"
     r"|dynamic shape"
-    r"|Cannot access data pointer of Tensor"
+    r"|Cannot access data pointer of Tensor|from the 'SparseCPU' backend"
 )
 
 
