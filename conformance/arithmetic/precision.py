@@ -98,12 +98,12 @@ class Precision:
         """
         numerics = numerics or Numerics()
         target = format_of(dtype)
-        unit = max(target.unit, numerics.unit_roundoff or 0.0)
+        unit, bits = max(target.unit, numerics.unit_roundoff or 0.0), target.bits
         half = dtype in ("bfloat16", "float16")
         if numerics.accumulation is not None:
-            sum_unit = wide_unit = max(
-                format_of(numerics.accumulation).unit, numerics.unit_roundoff or 0.0
-            )
+            accumulation = format_of(numerics.accumulation)
+            sum_unit = wide_unit = max(accumulation.unit, numerics.unit_roundoff or 0.0)
+            bits = min(bits, accumulation.bits)
         else:
             sum_unit = unit
             wide_unit = FORMATS["float32"].unit if half and not numerics.unit_roundoff else unit
@@ -113,7 +113,7 @@ class Precision:
             unit=unit,
             sum_unit=sum_unit,
             wide_unit=wide_unit,
-            bits=target.bits if exact else 0,
+            bits=bits if exact else 0,
             underflow=target.normal if numerics.flush_to_zero else target.tiny,
             normal=target.normal,
             largest=target.largest,
