@@ -7,6 +7,7 @@ outputs along v, Jᵀu the gradients for cotangents u, and Hv the derivative of 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -21,6 +22,10 @@ from conformance.model.formats import FORMATS, round_to
 _STREAM = 0x746E67
 _SMALLEST, _LARGEST = 2.0**-30, 2.0**12
 """Between these sizes a product of four operands neither underflows nor overflows in float32."""
+_DISTINCT, _CURVED, _FLAT = 2.0**-10, 4.0, 16.0
+"""Below the first size numbers are like 0 for epsilons of layers. Up to the second most functions
+bend, which difference quotients of small steps see; beyond the third, those that saturate do not.
+Between these are margins and thresholds."""
 _STEPS = (2.0**-9, 2.0**-11, 2.0**-13)
 """Steps of difference quotients: with a quarter of the step the error is a sixteenth."""
 _QUOTIENT_ROUNDING = 2.0**-48
@@ -43,6 +48,27 @@ def has_moderate_operands(case: Case) -> bool:
             if not np.all((sizes == 0) | ((sizes >= _SMALLEST) & (sizes <= _LARGEST))):
                 return False
     return True
+
+
+def with_moderate_operands(case: Case) -> Case:
+    """The case with its numbers scaled to a size at which curvature shows; 0 and signs stay."""
+    moved = dict[int, np.ndarray]()
+
+    def move(x: np.ndarray) -> np.ndarray:
+        if x.dtype.kind not in "fc" or not np.isfinite(x).all():
+            return x
+        if id(x) not in moved:  # one array at two places stays one
+            largest = np.max(np.abs(x), initial=0.0)
+            exponent = int(np.frexp(largest / _CURVED)[1]) if largest > _FLAT else 0
+            scaled = np.ldexp(x, -exponent) if x.dtype.kind == "f" else x
+            sizes = np.abs(scaled)
+            factor = np.maximum(sizes, _DISTINCT) / np.where(sizes == 0, 1, sizes)
+            moved[id(x)] = np.where(sizes == 0, scaled, scaled * factor)
+        return moved[id(x)]
+
+    state = {name: move(x) for name, x in case.call.state.items()}
+    inputs = tuple(None if x is None else move(x) for x in case.inputs)
+    return replace(case, inputs=inputs, call=replace(case.call, state=state))
 
 
 def draw_direction(trial: Trial, call: RecordedCall) -> Direction:
