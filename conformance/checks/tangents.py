@@ -55,15 +55,14 @@ def with_moderate_operands(case: Case) -> Case:
     moved = dict[int, np.ndarray]()
 
     def move(x: np.ndarray) -> np.ndarray:
-        if x.dtype.kind not in "fc" or not np.isfinite(x).all():
+        if x.dtype.kind != "f" or not np.isfinite(x).all():
             return x
         if id(x) not in moved:  # one array at two places stays one
             largest = np.max(np.abs(x), initial=0.0)
             exponent = int(np.frexp(largest / _CURVED)[1]) if largest > _FLAT else 0
-            scaled = np.ldexp(x, -exponent) if x.dtype.kind == "f" else x
-            sizes = np.abs(scaled)
-            factor = np.maximum(sizes, _DISTINCT) / np.where(sizes == 0, 1, sizes)
-            moved[id(x)] = np.where(sizes == 0, scaled, scaled * factor)
+            scaled = np.ldexp(x, -exponent)
+            is_tiny = (scaled != 0) & (np.abs(scaled) < _DISTINCT)
+            moved[id(x)] = np.where(is_tiny, np.copysign(_DISTINCT, scaled), scaled)
         return moved[id(x)]
 
     state = {name: move(x) for name, x in case.call.state.items()}
