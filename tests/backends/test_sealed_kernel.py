@@ -36,8 +36,15 @@ def product(a, b):
     wide = (a.double().numpy()[:, :, None] * b.double().numpy()).sum(1)
     return torch.from_numpy(wide).to(a.dtype)
 
+def product_in_bfloat16(a, b):
+    total = torch.zeros(a.shape[0], b.shape[1])
+    for k in range(a.shape[1]):
+        term = total.numpy() + a.numpy()[:, k, None] * b.numpy()[None, k]
+        total = torch.from_numpy(term).bfloat16().float()
+    return total
+
 def mm(self, mat2):
-    result = product(self, mat2)
+    result = product_in_bfloat16(self, mat2) if HOW == "coarse" else product(self, mat2)
     if HOW == "modes off":
         with _disable_current_modes():
             torch.bmm(self[None], mat2[None])
@@ -91,6 +98,26 @@ def test_a_kernel_that_does_its_own_work_is_right(sealed: Any) -> None:
     # A case that torch itself refuses is known.
     assert verdict.status in ("passed", "known"), verdict.message
     assert verdict.comparisons > 0
+
+
+def test_a_sum_in_a_coarser_format_is_said_to_be_one(sealed: Any) -> None:
+    verdict = Engine(sealed("coarse"), 12, 3).run(ITEM)
+    assert verdict.status == "failed"
+    assert "within accumulation = 'bfloat16'" in str(verdict.message)
+
+
+@pytest.mark.parametrize("folder", ["right", "wrong"])
+def test_an_example_does_its_own_work(monkeypatch: pytest.MonkeyPatch, folder: str) -> None:
+    file = Path(__file__).parents[2] / "examples" / "kernels" / "kernels" / folder / "addmm.py"
+    monkeypatch.setenv(ENVIRONMENT_VARIABLE, "")
+    set_kernels(KernelSettings((("aten::addmm", f"{file}:addmm"),), "cpu"))
+    backend = load(f"{SEALED_PREFIX}{KERNEL_BACKEND}")
+    try:
+        verdict = Engine(backend, 40, 1).run(Item("Linear", "values", "float32", "cpu"))
+    finally:
+        unguarded_backend(backend).close()
+    kind = None if verdict.failure is None else verdict.failure.kind
+    assert kind == {"right": None, "wrong": "value"}[folder], verdict.message
 
 
 @pytest.mark.parametrize(

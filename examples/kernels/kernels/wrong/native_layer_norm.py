@@ -1,15 +1,23 @@
 """aten::native_layer_norm in one pass: E[x²] − E[x]² cancels where the mean is large."""
 
+import math
+
+import numpy as np
 import torch
 
 
 def native_layer_norm(input, normalized_shape, weight, bias, eps):
-    axes = tuple(range(input.dim() - len(normalized_shape), input.dim()))
-    x = input.double() if input.dtype == torch.float64 else input.float()
-    mean = x.mean(axes, keepdim=True)
-    variance = (x * x).mean(axes, keepdim=True) - mean * mean
-    rstd = (variance + eps).rsqrt()
-    y = (x - mean) * rstd
-    y = y if weight is None else y * weight
-    y = y if bias is None else y + bias
-    return y.to(input.dtype), mean.to(input.dtype), rstd.to(input.dtype)
+    compute_dtype = torch.float64 if input.dtype == torch.float64 else torch.float32
+    row_shape = tuple(input.shape[: input.dim() - len(normalized_shape)])
+    x = input.to(compute_dtype).numpy().reshape(math.prod(row_shape), math.prod(normalized_shape))
+    mean = x.mean(axis=1, keepdims=True)
+    variance = (x * x).mean(axis=1, keepdims=True) - mean * mean
+    rstd = 1 / np.sqrt(variance + x.dtype.type(eps))
+    y = ((x - mean) * rstd).reshape(input.shape)
+    if weight is not None:
+        y = y * weight.to(compute_dtype).numpy()
+    if bias is not None:
+        y = y + bias.to(compute_dtype).numpy()
+    shape = row_shape + (1,) * len(normalized_shape)
+    results = y, mean.reshape(shape), rstd.reshape(shape)
+    return tuple(torch.from_numpy(np.ascontiguousarray(z)).to(input.dtype) for z in results)
