@@ -51,7 +51,10 @@ def has_moderate_operands(case: Case) -> bool:
 
 
 def with_moderate_operands(case: Case) -> Case:
-    """The case with its numbers scaled to a size at which curvature shows; 0 and signs stay."""
+    """The case with its numbers scaled to a size at which curvature shows; 0 and signs stay.
+
+    It is the same object if nothing has to move.
+    """
     moved = dict[int, np.ndarray]()
 
     def move(x: np.ndarray) -> np.ndarray:
@@ -62,11 +65,15 @@ def with_moderate_operands(case: Case) -> Case:
             exponent = int(np.frexp(largest / _CURVED)[1]) if largest > _FLAT else 0
             scaled = np.ldexp(x, -exponent)
             is_tiny = (scaled != 0) & (np.abs(scaled) < _DISTINCT)
-            moved[id(x)] = np.where(is_tiny, np.copysign(_DISTINCT, scaled), scaled)
+            stays = exponent == 0 and not is_tiny.any()
+            moved[id(x)] = x if stays else np.where(is_tiny, np.copysign(_DISTINCT, scaled), scaled)
         return moved[id(x)]
 
     state = {name: move(x) for name, x in case.call.state.items()}
     inputs = tuple(None if x is None else move(x) for x in case.inputs)
+    operands, originals = (*state.values(), *inputs), (*case.call.state.values(), *case.inputs)
+    if all(x is original for x, original in zip(operands, originals, strict=True)):
+        return case
     return replace(case, inputs=inputs, call=replace(case.call, state=state))
 
 

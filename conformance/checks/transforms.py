@@ -23,6 +23,7 @@ from conformance.checks.tangents import (
 )
 from conformance.checks.trial import Evidence, Trial
 from conformance.checks.values import compare
+from conformance.layers.describe import operands_text
 from conformance.model.case import Case, NotOffered, Numerics, Unsupported
 from conformance.model.failure import Failure, Inapplicable
 from conformance.model.finding import count_mismatch, fact_mismatch
@@ -77,13 +78,15 @@ def check(trial: Trial) -> Evidence:
 def _call_transform(member: str, trial: Trial) -> Evidence:
     """Make a transform; derivatives of most cases with large numbers are of moderate ones."""
     is_large = trial.case.seed % 4 == 0 and has_moderate_operands(trial.case)
-    if member == "vmap" or is_large or trial.spec.lazy is not None:
+    moderate_case = with_moderate_operands(trial.case)
+    is_lazy = trial.spec.lazy is not None
+    if member == "vmap" or is_large or is_lazy or moderate_case is trial.case:
         return _TRANSFORMS[member](trial)
-    moderate = trial.trial_of(with_moderate_operands(trial.case))
     try:
-        return _TRANSFORMS[member](moderate)
+        return _TRANSFORMS[member](trial.trial_of(moderate_case))
     except Failure as failure:
-        raise Failure(failure.finding.in_context(moderate.text())) from failure
+        scaled = operands_text(moderate_case) or "to sizes at which functions bend"
+        raise Failure(failure.finding.in_context(f"with operands scaled: {scaled}")) from failure
 
 
 @dataclass(frozen=True)
