@@ -60,6 +60,11 @@ def test_gradients_pass() -> None:
     assert _status("GRU", "gradients") == "passed"
 
 
+@pytest.mark.parametrize("layer", ["functional.gelu", "Linear", "Embedding"])
+def test_transforms_pass(layer: str) -> None:
+    assert _status(layer, "transforms") == "passed"
+
+
 def test_layouts_are_views() -> None:
     assert _status("functional.conv2d", "layout") == "passed"
 

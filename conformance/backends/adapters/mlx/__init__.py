@@ -7,7 +7,9 @@ has one, which gets their sum.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from importlib.metadata import version
 from typing import Any
@@ -36,6 +38,11 @@ from conformance.backends.function import implements
 from conformance.backends.function_network import NetworkFunctions, array_operators
 from conformance.model.case import Call, Numerics, Unsupported
 
+_MISSING = re.compile(
+    r"[Nn]ot (yet )?implemented|NYI|during function transformations|Cannot calculate VJP"
+    r"|does not support|not supported"
+)
+"""What MLX says of operators that it cannot transform, and of numbers that a transform lacks."""
 _SIZES = ("kernel_size", "stride", "padding", "dilation", "output_padding")
 
 
@@ -107,6 +114,28 @@ class Mlx(
             1
         ]
         return gradients
+
+    def jvp(
+        self, fn: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any]
+    ) -> Sequence[Any]:
+        """Tangents by `mx.jvp`."""
+        with _decline_missing_transforms():
+            results = mx.jvp(lambda *x: list(fn(*x)), list(primals), list(tangents))[1]
+            mx.eval(results)
+        return tuple(results)
+
+    def vmap(
+        self, fn: Callable[..., Any], in_dims: tuple[int, ...], out_dim: int
+    ) -> Callable[..., Any]:
+        """The function over a batch, by `mx.vmap`."""
+
+        def batched(*operands: Any) -> Any:
+            with _decline_missing_transforms():
+                results = mx.vmap(lambda *x: list(fn(*x)), in_dims, out_dim)(*operands)
+                mx.eval(results)
+            return tuple(results)
+
+        return batched
 
     @implements("Network", "Sequential")
     def network(self, state: State, *inputs: Any, nodes: Sequence[Any], call: Call) -> Any:
@@ -220,6 +249,16 @@ class Mlx(
         sequences = outputs if isinstance(outputs, tuple) else (outputs,)
         output = sequences[0].swapaxes(0, 1) if swaps_axes else sequences[0]
         return (output, *(s[..., -1, :][None] for s in sequences))
+
+
+@contextmanager
+def _decline_missing_transforms() -> Iterator[None]:
+    try:
+        yield
+    except (RuntimeError, ValueError) as error:
+        if not _MISSING.search(str(error)):
+            raise
+        raise Unsupported(str(error).splitlines()[0]) from error
 
 
 class UncompiledMlx(Mlx):
