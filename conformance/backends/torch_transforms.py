@@ -22,8 +22,6 @@ _LIMITATION = re.compile(
     # https://docs.pytorch.org/docs/stable/func.ux_limitations.html
     r"|\.item\(\) on a Tensor"
     r"|inplace arithmetic\(self, \*extra_args\) is not possible"
-    # Recurrent layers write batched numbers into a tensor of their own.
-    r"|output with shape \[.*\] doesn't match the broadcast shape"
     r"|Batching rule not implemented"
     r"|vmap: we do not yet support|We cannot support this"
     r"|please provide an explicit positive num_classes"

@@ -22,10 +22,10 @@ from conformance.model.formats import FORMATS, round_to
 _STREAM = 0x746E67
 _SMALLEST, _LARGEST = 2.0**-30, 2.0**12
 """Between these sizes a product of four operands neither underflows nor overflows in float32."""
-_DISTINCT, _CURVED, _FLAT = 2.0**-10, 4.0, 16.0
-"""Below the first size numbers are like 0 for epsilons of layers. Up to the second most functions
-bend, which difference quotients of small steps see; beyond the third, those that saturate do not.
-Between these are margins and thresholds."""
+_LIKE_ZERO, _CURVED, _FLAT = 2.0**-10, 4.0, 16.0
+"""Numbers below the first size are like 0 for the epsilons of layers. Those beyond the third are
+scaled below the second: functions that saturate are flat there, and difference quotients of the
+steps below see no curvature. Between the two are margins and thresholds, which stay."""
 _STEPS = (2.0**-9, 2.0**-11, 2.0**-13)
 """Steps of difference quotients: with a quarter of the step the error is a sixteenth."""
 _QUOTIENT_ROUNDING = 2.0**-48
@@ -51,9 +51,9 @@ def has_moderate_operands(case: Case) -> bool:
 
 
 def with_moderate_operands(case: Case) -> Case:
-    """The case with its numbers scaled to a size at which curvature shows; 0 and signs stay.
+    """The case with its operands scaled to a size at which curvature shows; 0 and signs stay.
 
-    It is the same object if nothing has to move.
+    It is the same object if no operand changes.
     """
     moved = dict[int, np.ndarray]()
 
@@ -64,9 +64,9 @@ def with_moderate_operands(case: Case) -> Case:
             largest = np.max(np.abs(x), initial=0.0)
             exponent = int(np.frexp(largest / _CURVED)[1]) if largest > _FLAT else 0
             scaled = np.ldexp(x, -exponent)
-            is_tiny = (scaled != 0) & (np.abs(scaled) < _DISTINCT)
-            stays = exponent == 0 and not is_tiny.any()
-            moved[id(x)] = x if stays else np.where(is_tiny, np.copysign(_DISTINCT, scaled), scaled)
+            is_tiny = (scaled != 0) & (np.abs(scaled) < _LIKE_ZERO)
+            changed = np.where(is_tiny, np.copysign(_LIKE_ZERO, scaled), scaled)
+            moved[id(x)] = x if np.array_equal(changed, x) else changed
         return moved[id(x)]
 
     state = {name: move(x) for name, x in case.call.state.items()}

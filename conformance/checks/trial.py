@@ -361,14 +361,9 @@ class Trial:
         return arrays, tuple(None if x is None else self.get(x) for x in gradients)
 
     def answer_of_batch(self, batch: np.ndarray, randomness: str) -> np.ndarray | None:
-        """The output of vmap over a batch of inputs, with the batch axis first.
+        """The output of vmap over a batch of the case's only input; None if it is not offered.
 
-        Args:
-            batch: of the case's only input.
-            randomness: whether the slices draw `"same"` or `"different"` numbers.
-
-        Returns:
-            None if the backend does not offer it.
+        The batch axis comes first. The slices draw `"same"` or `"different"` random numbers.
         """
         vmap_random = getattr(self.layer, "vmap_random", None)
         if vmap_random is None:

@@ -253,14 +253,18 @@ def test_functions_are_transformed_by_what_transforms_functions(layer: str) -> N
 
 def test_a_wrong_transform_of_functions_fails() -> None:
     class Stacked(_TransformedFunctions):
+        """Each slice of a batch has the numbers of the first."""
+
         def vmap(self, fn: Any, in_dims: tuple[int, ...], out_dim: int) -> Any:
+            mapped = super().vmap(fn, in_dims, out_dim)
             return lambda *operands: tuple(
-                torch.stack([y[0]] * len(y))
-                for y in super(Stacked, self).vmap(fn, in_dims, 0)(*operands)
+                torch.stack([y.select(out_dim, 0)] * y.shape[out_dim], out_dim)
+                for y in mapped(*operands)
             )
 
     verdict = Engine(Stacked(), 60, 0).run(Item("Bilinear", "transforms", "float64", "cpu"))
     assert verdict.status == "failed"
+    assert "in a slice of vmap over" in str(verdict.message)
 
 
 class _FewArguments(FunctionBackend):

@@ -118,6 +118,7 @@ def test_an_example_does_its_own_work(monkeypatch: pytest.MonkeyPatch, folder: s
         unguarded_backend(backend).close()
     kind = None if verdict.failure is None else verdict.failure.kind
     assert kind == {"right": None, "wrong": "value"}[folder], verdict.message
+    assert verdict.comparisons > 0
 
 
 @pytest.mark.parametrize(

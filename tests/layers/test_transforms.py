@@ -19,10 +19,12 @@ from conformance.checks.tangents import (
     expected_product,
     expected_second_derivatives,
     has_moderate_operands,
+    with_moderate_operands,
 )
 from conformance.checks.trial import Trial
 from conformance.items.planning import Item
 from conformance.layers import CATALOGUE
+from conformance.model.case import Call, Case, Unsupported
 from conformance.run.engine import Engine
 
 BUGS = [bug for bug in planted.BUGS if bug.check == "transforms"]
@@ -56,6 +58,35 @@ def test_a_backend_without_transforms_says_so() -> None:
     verdict = Engine(Plain("plain"), 40, 0).run(Item("Linear", "transforms", "float32", "cpu"))
     assert verdict.status == "unsupported"
     assert "transforms not offered" in str(verdict)
+
+
+def test_where_a_transform_is_declined_the_next_one_is_made() -> None:
+    class WithoutVmap(ModuleBackend):
+        def build(self, call: Any) -> Any:
+            layer = super().build(call)
+
+            def decline(*operands: Any, **keywords: Any) -> Any:
+                raise Unsupported("no batching rule")
+
+            layer.vmap = decline
+            return layer
+
+    item = Item("Linear", "transforms", "float64", "cpu")
+    verdict = Engine(WithoutVmap("without vmap"), 40, 0).run(item)
+    assert verdict.status == "passed"
+    assert not verdict.examples.unsupported
+
+
+def test_operands_are_scaled_by_powers_of_two() -> None:
+    large, tiny = np.array([512.0, -3.0, 0.0]), np.array([-(2.0**-40), -1.0])
+    call = Call("functional.linear", {}, {"weight": np.array([16.0])}, "float32", "cpu")
+    moved = with_moderate_operands(Case(call, (large, large, tiny, None)))
+    assert np.array_equal(moved.inputs[0], large / 256)
+    assert moved.inputs[1] is moved.inputs[0]
+    assert np.array_equal(moved.inputs[2], [-(2.0**-10), -1.0])
+    assert moved.call.state["weight"] is call.state["weight"]
+    moderate = Case(call, (np.ones(3),))
+    assert with_moderate_operands(moderate) is moderate
 
 
 def test_layers_that_always_draw_have_no_such_item() -> None:
