@@ -135,9 +135,9 @@ def _prepare_derivatives(trial: Trial) -> _Derivatives:
         raise Inapplicable("products of operands may underflow or overflow")
     if sum(x.size for x in trial.case.inputs if x is not None) > _MAX_ELEMENTS:
         raise Inapplicable("too many elements")
-    if not has_finite_outputs(trial):
-        raise Inapplicable("an output without a derivative")
     call = record_call(trial)
+    if not has_finite_outputs(call.outputs):
+        raise Inapplicable("an output without a derivative")
     direction, cotangents = draw_direction(trial, call), drawn_cotangents.draw_cotangents(trial)
     return _Derivatives(call, direction, cotangents, expected_product(call, direction, cotangents))
 

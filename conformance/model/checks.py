@@ -39,7 +39,8 @@ class Sampling:
         sample_size_other_dtypes: the same in other dtypes.
         sampled_extra_dtypes: in a profile that samples, how many dtypes it runs in besides a
             layer's first.
-        all_in_float64: it tests all cases in float64, except of a layer with all examples.
+        step_float64: step in float64, except for a layer with all examples; 0 if it is as in other
+            dtypes.
         among_cases_of: in a profile that samples, another check that has all its cases, too: the
             oracle's answers are then known.
     """
@@ -51,7 +52,7 @@ class Sampling:
     sample_size: int = 16
     sample_size_other_dtypes: int = 4
     sampled_extra_dtypes: int = 0
-    all_in_float64: bool = False
+    step_float64: int = 0
     among_cases_of: str = ""
 
     def step(self, share: float, dtype: str) -> int:
@@ -63,8 +64,8 @@ class Sampling:
         has_full_share, has_medium_share = share >= 1, share >= MEDIUM_SHARE
         if dtype == MAIN_DTYPE:
             return self.step_main_dtype if has_medium_share else 1
-        if self.all_in_float64 and dtype == "float64":
-            return self.step_full_share if has_full_share else 1
+        if self.step_float64 and dtype == "float64":
+            return self.step_full_share if has_full_share else self.step_float64
         return max(
             self.step_other_dtypes,
             self.step_full_share
@@ -363,7 +364,7 @@ _DECLARATIONS = (
             sample_size=8,
             sample_size_other_dtypes=2,
             sampled_extra_dtypes=3,
-            all_in_float64=True,
+            step_float64=2,
             among_cases_of="gradients",
         ),
         follows_values=True,
