@@ -65,6 +65,8 @@ def check(trial: Trial) -> Evidence:
         subject = trial.with_original_operands()
         if evidence.comparisons:
             return evidence
+    if reason is not None and trial.precision.is_half and isinstance(reason, Unsupported):
+        raise NotOffered(str(reason)) from reason  # plainer calls are tried in wider dtypes
     if reason is not None:
         raise reason
     return evidence
