@@ -26,7 +26,7 @@ _SLICES = 3
 
 
 def has_finite_outputs(outputs: Sequence[Rounded | Choices]) -> bool:
-    """Whether the oracle's outputs are finite where they are known, so that they have derivatives."""
+    """Whether the known outputs of the oracle are finite, so that they have derivatives."""
     return all(np.isfinite(x.value).all() for x in outputs if isinstance(x, Rounded))
 
 

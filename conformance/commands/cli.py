@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
+from conformance.commands import bisect as bisect_cli
 from conformance.commands import check_kernel as kernel_cli
 from conformance.commands import check_module as module_cli
 from conformance.commands import exhaustive as exhaustive_cli
@@ -186,18 +187,7 @@ def _make_parser() -> argparse.ArgumentParser:
     )
     verify.set_defaults(run=_verify)
 
-    replay = commands.add_parser(
-        "replay", help="run the minimal case of a verdict again, without Hypothesis"
-    )
-    replay.add_argument("results", type=Path, metavar="RESULTS", help=one_run)
-    replay.add_argument("id", metavar="ID", help=id_help)
-    replay.add_argument(
-        "--backend",
-        help="backend to run the case on (default: the backend of the results; required if that "
-        "is not an installed entry point)",
-    )
-    replay.set_defaults(run=_replay)
-
+    bisect_cli.add_parsers(commands)
     culprit = commands.add_parser(
         "culprit", help="find the first operator of torch that exceeds its own bound in the "
         "minimal case of a verdict",
@@ -456,15 +446,6 @@ def _culprit(options: argparse.Namespace) -> int:
     )
     _print_text(f"no culprit: {why}")
     return 1
-
-
-def _replay(options: argparse.Namespace) -> int:
-    from conformance.commands.replay import replay
-    from conformance.reports.results import read
-
-    passed, text = replay(read(options.results), options.id, options.backend)
-    _print_text(text)
-    return 0 if passed else 1
 
 
 def _backends(options: argparse.Namespace) -> int:

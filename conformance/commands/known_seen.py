@@ -3,33 +3,27 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from conformance.backends.capabilities import devices_of, info_of, is_offered
+from conformance.backends.capabilities import devices_of, info_of
 from conformance.backends.registry import load
-from conformance.checks import EVERY_CHECK
 from conformance.commands.known_entry import toml_text
 from conformance.commands.known_writer import ENTRY_START
-from conformance.commands.replay import backend_process
+from conformance.commands.replay import backend_process, trial_items
 from conformance.isolation.process import Child, ChildDied
 from conformance.items.outcomes import Outcome
 from conformance.items.planning import Item
 from conformance.known.cpu import describe_place
 from conformance.known.entry import (
     MAX_FILE_BYTES,
-    KnownFailure,
-    applicable_entries,
-    matches_globs,
     parse_entries,
 )
-from conformance.layers import COMPLEX, DTYPES
 from conformance.model.case import Case
 from conformance.model.files import read_text, write_atomically
-from conformance.model.protocols import Backend
-from conformance.run.stale import checks_of_entry, describe_not_failing
+from conformance.run.stale import describe_not_failing
 
 _SEEN = re.compile(r"(?ms)^seen = \[.*?\]\n")
 _REASON = re.compile(r"(?m)^(?=reason\b)")
@@ -74,7 +68,7 @@ def add_place(path: Path, name: str, device: str = "") -> PlaceReport:
         for index, entry in enumerate(entries):
             outcomes = [
                 describe_not_failing(item, entry, partial(_run_case, child, entry.status))
-                for item in _trial_items(backend, entry, device)
+                for item in trial_items(backend, entry, device)
             ]
             other_outcome = next(filter(None, outcomes), "")
             if not outcomes:
@@ -111,31 +105,6 @@ def with_place(text: str, place: str, failing: Sequence[int]) -> str:
         assert match is not None  # an entry without a reason is refused
         parts[index] = stripped[: match.start()] + line + stripped[match.start() :]
     return "".join((first, *parts))
-
-
-def _trial_items(backend: Backend, entry: KnownFailure, device: str) -> Iterator[Item]:
-    """The items to try an entry's pinned cases in: one for each case and dtype."""
-    if not entry.strict:
-        return
-    # An entry for every dtype does not mean complex dtypes, which most layers lack.
-    dtypes = DTYPES if entry.dtype == "*" else (*DTYPES, *COMPLEX)
-    for dtype in dtypes:
-        pinned = {id: case for id, case in entry.cases.items() if id.endswith(f"-{dtype}-{device}")}
-        names = [id.split("-") for id in pinned]
-        items = [Item(layer, check, dtype, device) for layer, check, *_ in names]
-        if entry.case is not None:
-            layer = entry.case.call.layer
-            checks = [name for name in EVERY_CHECK if matches_globs(name, entry.check)]
-            items += [Item(layer, check, dtype, device) for check in checks]
-        for item in items:
-            case = entry.pinned_case(dtype, device, item.id)
-            applies = applicable_entries((entry,), item, backend.name)
-            if case is None or not applies or not checks_of_entry(item, entry, case):
-                continue
-            if is_offered(backend, item.layer, dtype, device):
-                yield item
-            if item.id not in entry.cases:
-                break  # The other checks would try the same case.
 
 
 def _run_case(child: Child, due: str, item: Item, case: Case) -> Outcome:

@@ -239,12 +239,12 @@ def test_an_entry_that_the_command_writes_is_not_stale_without_the_guard(
 def test_a_replay_guards_the_memory_as_the_run_did(suite: Any, pytester: pytest.Pytester) -> None:
     _, verdict = suite("reads_behind_forward", GUARD)
     run = read(pytester.path / "results.jsonl")
-    passes, text = replay(run, verdict["id"], "plugged:reads_behind_forward")
-    assert not passes
-    assert "memory guard: a read at byte 0" in text
+    replayed = replay(run, verdict["id"], "plugged:reads_behind_forward")
+    assert not replayed.passed
+    assert "memory guard: a read at byte 0" in replayed.text
     options = {k: x for k, x in run.identity.options.items() if k != "memory-guard"}
     unguarded_run = replace(run, identity=replace(run.identity, options=options))
-    assert replay(unguarded_run, verdict["id"], "plugged:reads_behind_forward")[0]
+    assert replay(unguarded_run, verdict["id"], "plugged:reads_behind_forward").passed
 
 
 # --- what is refused ---
