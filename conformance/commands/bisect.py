@@ -100,20 +100,23 @@ def _bisect(options: argparse.Namespace) -> int:
     versions = options.versions.split(",") if options.versions else environments.versions()
     if not versions:
         raise UsageError(f"no version of {package} to try: {environments.folder} has none")
-    outcomes = dict[str, Replayed]()
+    outcomes = dict[str, str]()
 
     def run(version: str) -> str:
         if version not in outcomes:
-            outcomes[version] = _replay_with(environments, version, options, backend)
-            lines = outcomes[version].text.strip().splitlines() or [""]
+            replayed = _replay_with(environments, version, options, backend)
+            outcomes[version] = replayed.outcome
+            lines = replayed.text.strip().splitlines() or [""]
             says = bounded(lines[min(1, len(lines) - 1)], 300)  # the first line is the call
-            print(visible(f"{package} {version}: {outcomes[version].outcome}: {says}"), flush=True)
-        return outcomes[version].outcome
+            print(visible(f"{package} {version}: {replayed.outcome}: {says}"), flush=True)
+        return outcomes[version]
 
-    if options.all:
-        for version in versions:
-            run(version)
-    print(describe_history(package, find_changes(versions, run)))
+    history = (
+        {version: run(version) for version in versions}
+        if options.all
+        else find_changes(versions, run)
+    )
+    print(describe_history(package, history))
     print(f"environments: {environments.folder}, {environments.size() / 1e9:.1f} GB")
     return 0
 

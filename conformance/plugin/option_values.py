@@ -8,7 +8,7 @@ import os
 import re
 import stat
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -186,11 +186,15 @@ def output_file(reader: OptionReader, name: str) -> Path | None:
 
 
 def check_paths_differ(
-    reader: OptionReader, known: Sequence[Path], compare_path: Path | None
+    reader: OptionReader, known: Sequence[Path], inputs: Mapping[str, Path | None]
 ) -> None:
-    """Refuse an output file that is also an input file or another output file."""
+    """Refuse an output file that is also an input file or another output file.
+
+    Args:
+        inputs: option → its file; None if it is not given.
+    """
     claimed_paths = [("known", path) for path in known]
-    claimed_paths += [] if compare_path is None else [("compare", compare_path)]
+    claimed_paths += [(name, path) for name, path in inputs.items() if path is not None]
     for name in OUTPUT_OPTIONS:
         if name not in reader.values:
             continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ import pytest
 
 from conformance.model.protocols import SEALED_PREFIX
 from conformance.model.shards import MAX_SHARDS as MOST_SHARDS
-from conformance.model.shards import parse_shards
+from conformance.model.shards import parse_shards, scheduled_shard
 from conformance.plugin.option_values import (
     MAX_INTEGER,
     OUTPUT_OPTIONS,
@@ -42,7 +43,8 @@ OPTIONS = {
     "sets layers, checks, examples and seed (levels: inference, training, strict)",
     "examples": "Number of examples for each item (default: as the profile says)",
     "seed": "Integer seed of the cases; a seed gives the same cases on every machine (default: 0)",
-    "shard": "Run only shard i of N, given as i/N",
+    "shard": "Run only shard i of N, given as i/N, or auto: as the scheduler of the job numbers it",
+    "costs": "Results file of an earlier run: shards get items that took about equal times in it",
     "budget": "Seconds for the whole run, or for each item, e.g. 2.5/item; items out of time stop "
     "early and say so (default: none, or the backend's own budget)",
     "survey": "Report how the backend differs without failing for it; the exit status is 1 only "
@@ -120,6 +122,7 @@ class Settings:
         profile, examples, seed: what to draw.
         standard: the standard and level that decide what to run; empty for none.
         shard: index from 1, and number of shards.
+        costs: an earlier results file that balances the shards; None = a hash assigns the items.
         budget: the option's text; None = the backend's own budget, if it has one.
         survey: divergences do not fail the run.
         bitwise: an item fails if the bits of its answers depend on more than the operands.
@@ -147,6 +150,7 @@ class Settings:
     seed: int
     standard: str
     shard: tuple[int, int]
+    costs: Path | None
     budget: str | None
     survey: bool
     bitwise: bool
@@ -187,8 +191,9 @@ def read_settings(config: pytest.Config) -> Settings:
     profile = reader.one_of("profile", list(PROFILES)) if "profile" in values else profile
     all_dtypes = (*DTYPES, *COMPLEX)
     results, report, summary = (output_file(reader, name) for name in OUTPUT_OPTIONS)
-    known_paths, compare_path = _read_known_paths(reader), _read_compare_path(reader)
-    check_paths_differ(reader, known_paths, compare_path)
+    known_paths = _read_known_paths(reader)
+    compare_path, costs_path = (_read_path(reader, name) for name in ("compare", "costs"))
+    check_paths_differ(reader, known_paths, {"compare": compare_path, "costs": costs_path})
     return Settings(
         backend=values.get("backend", "torch"),
         layers=_read_layers(reader),
@@ -202,6 +207,7 @@ def read_settings(config: pytest.Config) -> Settings:
         ),
         seed=reader.integer("seed", 0),
         shard=_read_shard(reader),
+        costs=costs_path,
         budget=_read_budget(reader),
         survey=_is_on(reader, "survey"),
         bitwise="require" in values and bool(reader.one_of("require", ["bitwise"])),
@@ -285,6 +291,11 @@ def _read_shard(reader: OptionReader) -> tuple[int, int]:
     if "shard" not in reader.values:
         return 1, 1
     text = reader.values["shard"].strip()
+    if text == "auto":
+        try:
+            text = scheduled_shard(os.environ)
+        except ValueError as error:
+            raise reader.error("shard", str(error)) from None
     try:
         (index,), count = parse_shards(text)
     except ValueError:
@@ -343,10 +354,8 @@ def _read_benchmarks(reader: OptionReader, config: pytest.Config) -> str:
     return reader.one_of("benchmarks", ["none", "small", "full"])
 
 
-def _read_compare_path(reader: OptionReader) -> Path | None:
-    if "compare" not in reader.values:
-        return None
-    return input_file(reader, "compare", reader.values["compare"])
+def _read_path(reader: OptionReader, name: str) -> Path | None:
+    return input_file(reader, name, reader.values[name]) if name in reader.values else None
 
 
 def _read_known_paths(reader: OptionReader) -> tuple[Path, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
@@ -11,7 +11,7 @@ import pytest
 
 from conformance.items.planning import PROFILES, Item, order_in_rounds
 from conformance.model.limits import SEED_COUNT
-from conformance.model.shards import shard_of
+from conformance.model.shards import balance_shards, shard_of
 from conformance.plugin.options import Settings
 
 
@@ -85,9 +85,8 @@ def make_plan(settings: Settings, workers: int) -> Plan:
         offer = probe_in_process(request, start_seconds(settings.timeout or DEFAULT_TIMEOUT))
     except BackendError as error:
         raise pytest.UsageError(str(error)) from None
-    index, count = settings.shard
     items = PROFILES[settings.profile].choose_items(offer.items)
-    shard_items = tuple(item for item in items if shard_of(item.id, count) == index)
+    shard_items = _choose_shard(items, settings)
     if offer.budget is not None:
         shard_items = order_in_rounds(shard_items, workers, compiled=offer.cases_per_structure > 1)
     isolated = (settings.isolation or offer.isolation) != "none"
@@ -103,3 +102,20 @@ def make_plan(settings: Settings, workers: int) -> Plan:
         offer.numerics,
         offer.cases_per_structure, offer.budget, settings.timeout or offer.timeout, offer.bases,
     )  # fmt: skip
+
+
+def _choose_shard(items: Sequence[Item], settings: Settings) -> tuple[Item, ...]:
+    """The items of this shard: a hash assigns each, or the times of an earlier run balance them."""
+    index, count = settings.shard
+    if settings.costs is None or count == 1:
+        return tuple(item for item in items if shard_of(item.id, count) == index)
+    from conformance.reports.results import ResultsError, read
+
+    try:
+        seconds = {verdict.id: verdict.seconds for verdict in read(settings.costs).verdicts}
+    except (ResultsError, OSError) as error:
+        raise pytest.UsageError(f"--conformance-costs={settings.costs}: {error}") from None
+    # Checks of a layer and dtype share its cases, which are drawn once.
+    groups = {item.id: f"{item.layer}-{item.dtype}-{item.device}" for item in items}
+    shards = balance_shards(groups, seconds, count)
+    return tuple(item for item in items if shards[item.id] == index)

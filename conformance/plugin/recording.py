@@ -213,7 +213,9 @@ class Recorder:
             standard = self.identity.standard if items == self.identity.items else ""
             self.identity = replace(self.identity, items=items, total=total, standard=standard)
             self._run = None
-        if (self.verdicts or self.benchmarks) and judged_ids >= set(self.identity.items):
+        is_empty_shard = not self.identity.items and self.identity.shard != "1/1"
+        has_lines = self.verdicts or self.benchmarks or is_empty_shard
+        if has_lines and judged_ids >= set(self.identity.items):
             self.footer = Footer(
                 counts=summary.count_statuses(self.run()),
                 verdicts=len(self.verdicts),

@@ -213,5 +213,7 @@ def test_bisect_prints_a_line_for_each_version_and_a_sentence(
     assert lines[0].startswith(f"torch {installed}: passes")
     assert lines[1].startswith("torch 2.3.1: not installed: not there")
     assert lines[2] == f"good in torch {installed}, the only version that ran the case"
+    assert main([*command, "--all", f"--cache={tmp_path / 'kept'}"]) == 0
+    assert capsys.readouterr().out.splitlines()[0].startswith("torch 2.3.1: not installed")
     assert main(["replay", "--json", str(path), "1"]) == 0
     assert json.loads(capsys.readouterr().out)["outcome"] == "passes"

@@ -12,6 +12,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+from conformance.reports.merge import merge, missing_shards
 from conformance.reports.results import read
 from support import install_backends_module, run_forked_session, run_refused_session, run_session
 
@@ -215,6 +216,25 @@ def test_shards_are_disjoint_and_complete(suite: Any, pytester: pytest.Pytester)
         suite(*chosen, f"--conformance-shard={index}/2", f"--conformance-results={name}")
         ids += [v["id"] for v in _read_verdicts(pytester.path / name)]
     assert len(ids) == len(set(ids)) == 16
+
+
+def test_shards_by_cost_are_disjoint_and_complete_and_may_be_empty(
+    suite: Any, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen = ("--conformance-layer=Linear,Identity", "--conformance-check=shape,values")
+    chosen = (*chosen, "--conformance-dtype=float32", ONE_PROCESS)
+    suite(*chosen, "--conformance-results=whole.jsonl")
+    monkeypatch.setenv("CI_NODE_TOTAL", "3")
+    for index in (1, 2, 3):
+        monkeypatch.setenv("CI_NODE_INDEX", str(index))
+        costs, name = "--conformance-costs=whole.jsonl", f"--conformance-results={index}.jsonl"
+        assert suite(*chosen, "--conformance-shard=auto", costs, name).ret == 0
+    shards = [read(pytester.path / f"{index}.jsonl") for index in (1, 2, 3)]
+    assert [run.identity.shard for run in shards] == ["1/3", "2/3", "3/3"]
+    assert all(run.footer is not None for run in shards)
+    whole = merge(shards)
+    assert missing_shards(whole) == ()
+    assert len(whole.verdicts) == len(read(pytester.path / "whole.jsonl").verdicts) == 4
 
 
 def test_failure_shows_the_minimal_call_and_how_to_see_it_again(
