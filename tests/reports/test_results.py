@@ -124,12 +124,12 @@ def test_replay_runs_the_case_without_hypothesis(failed: Verdict) -> None:
     )
     with pytest.raises(UsageError, match="modules that a results file names are not imported"):
         replay(run, ITEM.id)
-    passed, text = replay(run, ITEM.id, "test_results:buggy")
-    assert not passed
-    assert "got " in text
-    passed, text = replay(run, ITEM.id, "torch")
-    assert passed
-    assert "passed" in text
+    wrong = replay(run, ITEM.id, "test_results:buggy")
+    assert (wrong.passed, wrong.outcome) == (False, "fails")
+    assert "got " in wrong.text
+    right = replay(run, ITEM.id, "torch")
+    assert right.passed
+    assert "passed" in right.text
     with pytest.raises(UsageError, match=f"nearest: {ITEM.id}"):
         replay(run, "Conv2d-value-float32")
     with pytest.raises(UsageError, match="holds no case"):
