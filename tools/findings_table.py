@@ -79,7 +79,7 @@ def _inline_code(text: str) -> str:
 
 def _bug_lines(bug: Bug, outcomes: Mapping[str, Any]) -> Iterator[str]:
     """A bug as an item of a Markdown list."""
-    yield f"- **{_escape(bug.what)}** \\"
+    yield f"- **{escape(bug.what)}** \\"
     outcome, calls = outcomes.get(bug.key, {}), pinned_cases(bug)
     call = outcome.get("call") or (call_text(calls[0][2]) if calls else "")
     yield f"  {'; '.join(_bug_facts(bug, outcome))}" + (" \\" if call else "")
@@ -128,9 +128,9 @@ def _layers_text(entries: Sequence[KnownFailure]) -> str:
 
 
 def _result_text(outcome: Mapping[str, str]) -> str:
-    what = f"{_escape(outcome['what'])}" if outcome.get("what") else ""
+    what = f"{escape(outcome['what'])}" if outcome.get("what") else ""
     if outcome.get("says"):
-        return ": ".join(x for x in (what, _escape(shorten(outcome["says"], 2 * RESULT))) if x)
+        return ": ".join(x for x in (what, escape(shorten(outcome["says"], 2 * RESULT))) if x)
     wanted = f", wanted {_inline_code(shorten(outcome['wanted'], RESULT))}"
     return f"{what} is {_inline_code(shorten(outcome['got'], RESULT))}{wanted}"
 
@@ -140,7 +140,7 @@ def _link_text(url: str) -> str:
     return f"{repository} {number}"
 
 
-def _escape(text: str) -> str:
+def escape(text: str) -> str:
     """Escape the characters that Markdown would read as markup."""
     return "".join(f"\\{c}" if c in "*_<>[]`|" else c for c in text)
 
@@ -193,7 +193,7 @@ def full_page(seen: Mapping[str, Any]) -> str:
                 lines += [line for bug in of_kind for line in _bug_lines(bug, seen)]
     none = [bug for bug in all_of if bug.kind == NO_BUG]
     lines.append("\n## Listed, and no bug\n")
-    lines += [f"- {bug.owner}: {_escape(bug.what)}" for bug in none]
+    lines += [f"- {bug.owner}: {escape(bug.what)}" for bug in none]
     return "\n".join(lines) + "\n"
 
 

@@ -20,8 +20,10 @@ GENERATED = {
     "docs/data/holes.json": "tools/holes_table.py",
     "docs/data/kill-rate.json": "tools/kill_rate.py",
     "docs/data/peaks.json": "tools/peaks_table.py",
+    "docs/data/versions.json": "tools/versions_seen.py",
     "docs/evidence.md": "tools/evidence.py",
     "docs/findings.md": "tools/findings_table.py",
+    "docs/versions.md": "tools/versions_table.py",
 }
 """Generated file → the command that writes it.
 
