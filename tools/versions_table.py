@@ -23,7 +23,7 @@ For maintainers of a framework, and for users who choose a release: when a diver
 Written by `tools/versions_table.py` from [versions.json](data/versions.json). Every cell is a run
 of the pinned calls of a [finding](findings.md) on that release; none is inferred. Findings whose
 calls fail by chance are left out. `nn-conformance bisect` does the same for one failure of yours
-([commands](commands.md#since-when)).
+([commands](commands.md#since-when)). [Reports](reports) of the worst are ready to be sent.
 
 ✗ fails as listed, ≠ fails in another way, ✓ passes, · nothing to say: the release lacks the layer
 or the option, or declines the call.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from conformance.items.planning import Item
 from conformance.known.entry import KnownFailure
@@ -13,6 +13,9 @@ from conformance.model.cause import Cause, Excuse, other_causes_text
 from conformance.model.finding import Finding
 from conformance.model.finding_text import finding_message
 from conformance.model.grades import CLASSES, ORDINARY, ClassCounts, add_class_counts
+
+if TYPE_CHECKING:
+    from conformance.items.outcomes import Outcome
 
 NO_EXAMPLES = Examples()
 NONE = ClassCounts()
@@ -187,6 +190,17 @@ def left_out_verdict(item: Item, examples: int) -> Verdict:
     """The verdict of an item that the run's time budget left out."""
     failure = Finding("unchecked", "left out: the run is behind its time budget")
     return with_failure(open_verdict(item, Examples(stopped=examples)), "unchecked", failure)
+
+
+def returned_verdict(item: Item, entry: KnownFailure, outcome: Outcome) -> Verdict:
+    """The verdict of an item in which a mended known failure is back.
+
+    Args:
+        outcome: of its pinned case.
+    """
+    finding = outcome.failure or Finding("lost", says=outcome.message)
+    finding = finding.in_context(f"a mended divergence is back: {entry.reason}")
+    return with_failure(open_verdict(item, Examples(1, 1, failed=1)), "failed", finding)
 
 
 def stale_verdict(item: Item, entries: Sequence[tuple[KnownFailure, str]]) -> Verdict:

@@ -134,6 +134,11 @@ class KnownFailure:
             and all((name in cpu_features()) == is_present for name, is_present in self.cpu.items())
         )
 
+    @property
+    def is_mended(self) -> bool:
+        """Whether a newer version is installed than those it is about."""
+        return any(_is_newer_installed(*wanted) for wanted in self.versions.items())
+
     def is_about(self, check: str) -> bool:
         """Whether the entry names a check, or one whose comparisons that check makes."""
         return any(matches_globs(name, self.check) for name in (check, *facts_of(check).runs))
@@ -352,6 +357,14 @@ def applicable_entries(
         for index, entry in enumerate(known)
         if entry.base in ("", base) and entry.applies(**item_facts, backend=backend)
     }
+
+
+@cache
+def _is_newer_installed(package: str, wanted: str) -> bool:
+    """Whether the installed version is beyond an upper bound of those that are wanted."""
+    bounds = [str(x) for x in SpecifierSet(wanted) if x.operator in ("<", "<=")]
+    is_within = [_is_version_installed(package, bound) for bound in bounds]
+    return not all(is_within) and _is_version_installed(package, "")
 
 
 def _is_version_installed(package: str, specifier: str) -> bool:

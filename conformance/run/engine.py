@@ -67,7 +67,7 @@ from conformance.model.grades import EXACT, WRONG
 from conformance.model.protocols import Backend
 from conformance.model.untrusted import exception_text
 from conformance.run.dry_run import make_dry_runs
-from conformance.run.stale import find_not_failing
+from conformance.run.stale import find_not_failing, find_returned
 
 # Seconds that an item may continue with its other cases after the first failure.
 MAX_SURVEY_SECONDS = 10.0
@@ -152,6 +152,8 @@ class Engine:
                 if run_place in entry.seen
             ]:
                 return verdicts.stale_verdict(item, stale_entries)
+        for entry, outcome in find_returned(self, item, dead, seconds_left):
+            return verdicts.returned_verdict(item, entry, outcome)
         # The backend's own come first: an inherited one excuses only what the base fails, too.
         own_first = sorted(entries.values(), key=lambda entry: bool(entry.base))
         excuses = Excuses(tuple(own_first), EVERY_CHECK[item.check])

@@ -1,8 +1,9 @@
-"""Find known failures whose pinned case does not fail in this run."""
+"""Find known failures whose pinned case does not fail in this run, and mended ones that do."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+import fnmatch
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ from conformance.checks import EVERY_CHECK
 from conformance.items.forks import ALLOWED_SECONDS
 from conformance.items.outcomes import Outcome
 from conformance.items.planning import Item
-from conformance.known.entry import KnownFailure, matches_globs
+from conformance.known.entry import KnownFailure, applicable_entries, matches_globs
 from conformance.layers import CATALOGUE
 from conformance.model.case import Case
 
@@ -56,6 +57,29 @@ def find_not_failing(
         if outcome_text:
             not_failing_entries.append((entry, outcome_text))
     return not_failing_entries
+
+
+def find_returned(
+    engine: EngineLike, item: Item, fatal: Collection[int], seconds_left: Callable[[], float]
+) -> Iterator[tuple[KnownFailure, Outcome]]:
+    """The mended known failures of an item whose pinned case fails again as it did.
+
+    Args:
+        fatal, seconds_left: as of `find_not_failing`.
+    """
+    mended = {k: x for k, x in enumerate(engine.known) if x.strict and not x.base and x.is_mended}
+    current = [replace(entry, versions={}) for entry in mended.values()]
+    for place, entry in applicable_entries(current, item, engine.backend.name).items():
+        index = list(mended)[place]
+        case = entry.pinned_case(item.dtype, item.device, item.id)
+        if seconds_left() <= 0 or index in fatal or case is None:
+            continue
+        can_end = engine.expendable and is_judged_in_copies(item)
+        if not checks_of_entry(item, entry, case) or (entry.ends_process and not can_end):
+            continue
+        outcome = run_pinned_case(engine, item, case, entry.status, index)
+        if outcome.status == entry.status and fnmatch.fnmatchcase(outcome.message, entry.said):
+            yield entry, outcome
 
 
 def is_judged_in_copies(item: Item) -> bool:

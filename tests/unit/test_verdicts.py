@@ -242,6 +242,25 @@ def test_an_entry_over_several_checks_is_stale_only_where_none_fails() -> None:
     assert verdict.status == "passed"
 
 
+def test_a_mended_divergence_that_is_back_fails_although_no_drawn_case_does() -> None:
+    drawn = draw_cases("Conv2d", "float32", 50, 3)  # of another seed
+    special = max(drawn, key=lambda case: case.call.state["weight"].size)
+    case = json.dumps(encode_case(special))
+    pinned = f"{ENTRY}case = '''{case}'''\n"
+    mended = parse_entries(f'{pinned}versions = {{ torch = "<1.13" }}\n', "here")
+    assert _run(torch_backend, "Conv2d", "values", mended).status == "passed"
+    wrong = Wrong(lambda call, y: -y if call.arguments == special.call.arguments else y)
+    assert _run(wrong, "Conv2d", "values", examples=8).status == "passed"  # none is drawn
+    verdict = _run(wrong, "Conv2d", "values", mended, examples=8)
+    assert verdict.status == "failed"
+    assert "a mended divergence is back: wrong" in str(verdict.message)
+    elsewhere = f'{pinned}versions = {{ torch = "<1.13" }}\nsaid = "*IndexError*"\n'
+    assert _run(wrong, "Conv2d", "values", parse_entries(elsewhere, "h"), 8).status == "passed"
+    for versions in (">=99", "==1.13", ">=1.12"):
+        text = f'{pinned}versions = {{ torch = "{versions}" }}\n'
+        assert not parse_entries(text, "here")[0].is_mended
+
+
 BOTH = {"stride": ">1", "dilation": ">1"}
 SAME = {"kernel_size": (1, 3), "padding": "same"}
 FACTS = [
