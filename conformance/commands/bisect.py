@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 
 from conformance.commands.environments import Environments, NotInstalledError, default_folder
@@ -130,7 +131,7 @@ def _backend_and_package(options: argparse.Namespace) -> tuple[str, str]:
 
     if _is_known_failures(options.file):
         backend = options.backend or options.file.stem
-        info = info_of(load(backend))
+        info: Mapping[str, str] = info_of(load(backend))
     else:
         run = read(options.file)
         backend, info = options.backend or installed_backend(run), run.identity.info

@@ -103,10 +103,12 @@ class Environments:
     def _make(self, place: Path, version: str) -> None:
         """Make an environment beside its place, and move it there when it is complete."""
         unfinished = place.with_name(f".{place.name}.{os.getpid()}")
-        before = [
-            x for limit, x in COMPANIONS.get(self.package, ()) if Version(version) < Version(limit)
+        companions = [
+            requirement
+            for limit, requirement in COMPANIONS.get(self.package, ())
+            if Version(version) < Version(limit)
         ]
-        wanted = [f"{self.package}=={version}", suite_requirement(self.extra), *before]
+        wanted = [f"{self.package}=={version}", suite_requirement(self.extra), *companions]
         try:
             self._run_uv(
                 "venv", "--quiet", "--relocatable", "--python", self.python, str(unfinished)

@@ -12,8 +12,8 @@ from conformance.backends.capabilities import devices_of, info_of
 from conformance.backends.registry import load
 from conformance.commands.known_entry import toml_text
 from conformance.commands.known_writer import ENTRY_START
-from conformance.commands.replay import backend_process, trial_items
-from conformance.isolation.process import Child, ChildDied
+from conformance.commands.replay import backend_process, run_case, trial_items
+from conformance.isolation.process import Child
 from conformance.items.outcomes import Outcome
 from conformance.items.planning import Item
 from conformance.known.cpu import describe_place
@@ -108,15 +108,12 @@ def with_place(text: str, place: str, failing: Sequence[int]) -> str:
 
 
 def _run_case(child: Child, due: str, item: Item, case: Case) -> Outcome:
-    """Run a pinned case; a case that ends the process has an outcome too.
+    """Run a pinned case.
 
     Args:
         due: the status that the entry expects.
     """
-    try:
-        outcome = child.outcome(item, case, due=due)
-    except ChildDied as died:
-        return Outcome(died.status, died.cause)
+    outcome = run_case(child, item, case, due=due)
     if outcome.status == "unknown":
         raise RuntimeError(outcome.message)
     return outcome

@@ -195,10 +195,14 @@ def _replay_entry(child: Child, backend: Backend, id: str, entry: KnownFailure) 
     return best
 
 
-def run_case(child: Child, item: Item, case: Case) -> Outcome:
-    """The outcome of a case; one that ends the process has an outcome, too."""
+def run_case(child: Child, item: Item, case: Case, **options: str) -> Outcome:
+    """The outcome of a case; one that ends the process has an outcome, too.
+
+    Args:
+        options: those of `Child.outcome`.
+    """
     try:
-        return child.outcome(item, case)
+        return child.outcome(item, case, **options)
     except ChildDied as died:
         return Outcome(died.status, f"{died.status}: {died}")
 
