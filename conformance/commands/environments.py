@@ -71,7 +71,8 @@ class Environments:
             raise UsageError(f"pip lists no versions of {self.package}: {bounded(found, 500)}")
         supported = supported_versions(self.package, self.extra)
         last_patches = dict[tuple[int, ...], str]()
-        for version in _sort({*listed[1].split(", "), self.installed}):
+        releases = {x.partition("+")[0] for x in listed[1].split(", ")}  # without local builds
+        for version in _sort({*releases, self.installed}):
             if supported is None or supported.specifier.contains(version):
                 last_patches[Version(version).release[:2]] = version
         return list(last_patches.values())
