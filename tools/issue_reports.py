@@ -39,9 +39,15 @@ SCRIPT_LINES = 100
 
 
 def candidates(backend: str) -> list[Bug]:
-    """The findings of a backend, the gravest first."""
-    gravest = list(read(GRAVEST))
-    own = [bug for bug in bugs() if bug.owner == backend and bug.kind in KINDS]
+    """The findings of a backend that the newest release still has, the gravest first."""
+    gravest, facts = list(read(GRAVEST)), read(SEEN).get(backend, {"releases": {}, "findings": {}})
+    newest = max(facts["releases"], key=Version, default="")
+    mended = {key for key, x in facts["findings"].items() if x.get(newest) == PASSES}
+    own = [
+        bug
+        for bug in bugs()
+        if bug.owner == backend and bug.kind in KINDS and f"{bug.kind}: {bug.what}" not in mended
+    ]
     return sorted(
         own,
         key=lambda bug: (
