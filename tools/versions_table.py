@@ -57,9 +57,8 @@ def _sections(backend: str, facts: Mapping[str, Any]) -> Iterator[str]:
     yield f"## {backend}\n"
     yield (
         f"{len(rows)} findings on {len(versions)} releases: {cells:,} cells, run in "
-        f"{minutes:.0f} minutes on {facts['place']}. {newest} show in {versions[-1]}; "
-        f"{sum(began.values())} came with a later release than {versions[0]}, and "
-        f"{sum(ended.values())} were mended.\n"
+        f"{minutes:.0f} minutes on {facts['place']}. In {versions[-1]}: {newest}; came after "
+        f"{versions[0]}: {sum(began.values())}; mended: {sum(ended.values())}.\n"
     )
     changed = sorted(
         (key for key in rows if any(histories[key])),
