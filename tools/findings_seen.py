@@ -19,6 +19,7 @@ import findings
 from conformance.backends.capabilities import devices_of, info_of
 from conformance.backends.registry import load
 from conformance.checks import EVERY_CHECK
+from conformance.commands.environments import package_of
 from conformance.commands.replay import backend_process
 from conformance.isolation.process import Child, ChildDied
 from conformance.items.planning import Item
@@ -109,7 +110,7 @@ def main(names: list[str]) -> None:
     for name in names:
         backend = load(name)
         info, device = info_of(backend), devices_of(backend)[0]
-        package = next((x for x in info if name.startswith(x)), next(iter(info)))
+        package = package_of(name, info)
         version = f"{package} {info[package].partition('-')[0]}"
         with backend_process(name) as child:
             for bug in all_bugs:

@@ -59,7 +59,7 @@ def candidates(backend: str) -> list[Bug]:
 
 def explain_finding(run: Run, bug: Bug) -> Explanation | None:
     """Of a few pinned calls that fail here the one with the shortest script; None without one."""
-    found = list[Explanation]()
+    explanations = list[Explanation]()
     # A call whose values are wrong says more than the same in another check.
     cases = sorted(pinned_cases(bug), key=lambda x: "values" not in (x[1] or x[0].check))
     for entry, check, case in cases[:TRIED]:
@@ -75,10 +75,10 @@ def explain_finding(run: Run, bug: Bug) -> Explanation | None:
         fails = subject.failure is not None or entry.ends_process
         is_alone = "from conformance" not in str(subject.script)
         if subject.message and subject.script and fails and is_alone:
-            found.append(replace(subject, reason=f"{bug.kind}: {bug.what}"))
+            explanations.append(replace(subject, reason=f"{bug.kind}: {bug.what}"))
             if entry.status == "hung":
                 break
-    return min(found, key=lambda x: len(str(x.script).splitlines()), default=None)
+    return min(explanations, key=lambda x: len(str(x.script).splitlines()), default=None)
 
 
 def releases(bug: Bug) -> Iterator[str]:
@@ -89,8 +89,8 @@ def releases(bug: Bug) -> Iterator[str]:
     passing = sorted((v for v, x in outcomes.items() if x == PASSES), key=Version)
     if failing:
         yield "\n## Releases\n"
-        yield f"The call was run on each. It fails in {', '.join(failing)}" + (
-            f", and passes in {', '.join(passing)}." if passing else "; no release passes."
+        yield f"The calls of this finding were run on each. They fail in {', '.join(failing)}" + (
+            f", and pass in {', '.join(passing)}." if passing else "; in none do they pass."
         )
 
 

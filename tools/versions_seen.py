@@ -26,8 +26,13 @@ from measured import DATA, read, write
 
 from conformance.backends.capabilities import devices_of, info_of
 from conformance.backends.registry import load
-from conformance.commands.environments import Environments, NotInstalledError, default_folder
-from conformance.commands.replayed import MOST_TELLING, NOT_INSTALLED
+from conformance.commands.environments import (
+    Environments,
+    NotInstalledError,
+    default_folder,
+    package_of,
+)
+from conformance.commands.replayed import MOST_TELLING, NOT_INSTALLED, NOT_RUN
 from conformance.known.cpu import describe_place
 from conformance.known.entry import KnownFailure
 
@@ -79,28 +84,31 @@ def main() -> None:
     options = parser.parse_args()
     backend = load(options.backend)
     info = info_of(backend)
-    package = options.package or next(x for x in info if options.backend.startswith(x))
+    package = options.package or package_of(options.backend, info)
     environments = Environments(package, options.backend, options.cache)
     path = findings.FOLDER / f"{options.backend}.toml"
     entries = [entry for name, entry in findings.entries() if name == options.backend]
     facts = read(SEEN)
     place = describe_place(package, info, devices_of(backend)[0]).partition(" on ")[2]
     for version in options.versions.split(",") if options.versions else environments.versions():
-        started, lines = time.monotonic(), list[dict[str, str]]()
+        started = time.monotonic()
         try:
             python = Path(environments.python_of(version))
-            command = [python.with_name("nn-conformance"), "replay", "--json", path]
-            done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
-            lines = [json.loads(x) for x in done.stdout.splitlines() if x.startswith("{")]
         except NotInstalledError as error:
             print(f"{version}: {NOT_INSTALLED}: {error}", file=sys.stderr)
+            continue
+        command = [python.with_name("nn-conformance"), "replay", "--json", path]
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+        if python.is_relative_to(options.cache):
+            shutil.rmtree(python.parents[1])
+        lines = [json.loads(x) for x in done.stdout.splitlines() if x.startswith("{")]
+        if len(lines) < len(entries):
+            print(f"{version}: {NOT_RUN}: {len(lines)} of {len(entries)} entries", file=sys.stderr)
             continue
         outcomes = outcomes_of_findings(entries, lines)
         add_release(facts, options.backend, version, outcomes, time.monotonic() - started)
         facts[options.backend]["place"] = place
         write(SEEN, WRITER, facts)
-        if python.is_relative_to(options.cache):
-            shutil.rmtree(python.parents[1])
         print(f"{version}: {sum(x == 'fails' for x in outcomes.values())} of {len(outcomes)} fail")
 
 

@@ -13,7 +13,7 @@ from measured import read, table
 from packaging.version import Version
 from versions_seen import SEEN
 
-from conformance.commands.replayed import FAILS, NOT_INSTALLED, OTHERWISE, PASSES
+from conformance.commands.replayed import FAILS, NOT_INSTALLED, OTHERWISE, PASSES, UNTRIED
 
 PAGE = ROOT / "docs" / "versions.md"
 HEAD = """# Since when
@@ -49,7 +49,7 @@ def _sections(backend: str, facts: Mapping[str, Any]) -> Iterator[str]:
         key: outcomes for key, outcomes in facts["findings"].items() if FAILS in outcomes.values()
     }
     histories = {key: history(outcomes, versions) for key, outcomes in rows.items()}
-    cells = sum(len(outcomes) for outcomes in rows.values())
+    cells = sum(x != UNTRIED for outcomes in rows.values() for x in outcomes.values())
     minutes = sum(x["seconds"] for x in facts["releases"].values()) / 60
     began = Counter(began for began, _ in histories.values() if began)
     ended = Counter(ended for _, ended in histories.values() if ended)

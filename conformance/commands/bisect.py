@@ -8,7 +8,12 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
-from conformance.commands.environments import Environments, NotInstalledError, default_folder
+from conformance.commands.environments import (
+    Environments,
+    NotInstalledError,
+    default_folder,
+    package_of,
+)
 from conformance.commands.replayed import (
     NOT_INSTALLED,
     NOT_RUN,
@@ -135,8 +140,7 @@ def _backend_and_package(options: argparse.Namespace) -> tuple[str, str]:
     else:
         run = read(options.file)
         backend, info = options.backend or installed_backend(run), run.identity.info
-    first = next((x for x in info if backend.startswith(x)), next(iter(info), backend))
-    return backend, options.package or first
+    return backend, options.package or package_of(backend, info)
 
 
 def _replay_with(

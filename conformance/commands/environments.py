@@ -65,10 +65,10 @@ class Environments:
         if self.offline:
             names = [x.name for x in self.folder.glob(f"{self.package}-*") if _has_python(x)]
             return _sort({*(x.removeprefix(f"{self.package}-") for x in names), self.installed})
-        found = self._run_uv("tool", "run", "--quiet", "pip", "index", "versions", self.package)
-        listed = re.search(r"Available versions: (.*)", found)
+        listing = self._run_uv("tool", "run", "--quiet", "pip", "index", "versions", self.package)
+        listed = re.search(r"Available versions: (.*)", listing)
         if listed is None:
-            raise UsageError(f"pip lists no versions of {self.package}: {bounded(found, 500)}")
+            raise UsageError(f"pip lists no versions of {self.package}: {bounded(listing, 500)}")
         supported = supported_versions(self.package, self.extra)
         last_patches = dict[tuple[int, ...], str]()
         releases = {x.partition("+")[0] for x in listed[1].split(", ")}  # without local builds
@@ -154,6 +154,15 @@ def suite_requirement(extra: str) -> str:
     if origin is None:
         return f"{name}=={suite.version}"
     return f"{name} @ {json.loads(origin)['url']}"
+
+
+def package_of(backend: str, info: Mapping[str, str]) -> str:
+    """The package that a backend tests: the one that its name begins with, else the first.
+
+    Args:
+        info: the versions that it reports.
+    """
+    return next((name for name in info if backend.startswith(name)), next(iter(info), backend))
 
 
 def default_folder() -> Path:

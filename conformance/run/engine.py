@@ -152,8 +152,9 @@ class Engine:
                 if run_place in entry.seen
             ]:
                 return verdicts.stale_verdict(item, stale_entries)
-        for entry, outcome in find_returned(self, item, dead, seconds_left):
-            return verdicts.returned_verdict(item, entry, outcome)
+        returned = next(find_returned(self, item, dead, seconds_left), None)
+        if returned is not None:
+            return verdicts.returned_verdict(item, *returned)
         # The backend's own come first: an inherited one excuses only what the base fails, too.
         own_first = sorted(entries.values(), key=lambda entry: bool(entry.base))
         excuses = Excuses(tuple(own_first), EVERY_CHECK[item.check])

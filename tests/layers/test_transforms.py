@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -75,6 +76,10 @@ def test_where_a_transform_is_declined_the_next_one_is_made() -> None:
     verdict = Engine(WithoutVmap("without vmap"), 40, 0).run(item)
     assert verdict.status == "passed"
     assert not verdict.examples.unsupported
+    # In half precision vmap is all there is: no further cases are drawn to be declined.
+    half = Engine(WithoutVmap("without vmap"), 40, 0).run(replace(item, dtype="bfloat16"))
+    assert half.status == "unsupported"
+    assert half.examples.drawn <= 40
 
 
 def test_operands_are_scaled_by_powers_of_two() -> None:

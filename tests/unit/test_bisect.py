@@ -110,9 +110,9 @@ def uv_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def _environments(folder: Path, **options: bool) -> Environments:
-    found = Environments("torch", "torch", folder, **options)
-    found.__dict__["installed"] = "2.13.0"
-    return found
+    environments = Environments("torch", "torch", folder, **options)
+    environments.__dict__["installed"] = "2.13.0"
+    return environments
 
 
 def test_the_last_patch_of_each_supported_minor_release_is_tried(

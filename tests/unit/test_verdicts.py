@@ -19,6 +19,7 @@ from conformance.backends.guard import BackendError
 from conformance.checks import EVERY_CHECK
 from conformance.generation.drawing import draw_cases
 from conformance.items import verdicts
+from conformance.items.outcomes import Outcome
 from conformance.items.planning import Item
 from conformance.items.stream import MAX_ROUNDS, count_structures, min_structures
 from conformance.known.entry import (
@@ -36,6 +37,7 @@ from conformance.model.cause import Cause, Excuse
 from conformance.model.finding import Finding
 from conformance.plugin.terminal import _torch_report_lines
 from conformance.run.engine import Engine
+from conformance.run.stale import find_not_failing
 
 pytestmark = pytest.mark.in_fork
 
@@ -240,6 +242,26 @@ def test_an_entry_over_several_checks_is_stale_only_where_none_fails() -> None:
     entry = f"{ENTRY}case = '''{case}'''\n{seen_here()}".replace('"values"', '"shape,values"')
     verdict = _run(Wrong(lambda call, y: y + 1), "Conv2d", "shape", parse_entries(entry, "here"))
     assert verdict.status == "passed"
+
+
+@pytest.mark.parametrize(("check", "runs"), [("values", True), ("threads", False)])
+def test_a_case_that_ends_the_process_runs_only_where_a_copy_can_tell(
+    check: str, runs: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case = json.dumps(encode_case(cases("Conv2d")[0]))
+    text = f"{ENTRY}case = '''{case}'''\nstatus = 'hung'\n"
+    known = parse_entries(text.replace('"values"', '"values,threads"'), "here")
+    tried = list[str]()
+
+    def run_pinned(engine: Any, item: Item, *others: Any) -> Outcome:
+        tried.append(item.check)
+        return Outcome("hung")
+
+    monkeypatch.setattr("conformance.run.stale.run_pinned_case", run_pinned)
+    engine: Any = SimpleNamespace(expendable=True)
+    item = Item("Conv2d", check, "float32", "cpu")
+    assert find_not_failing(engine, item, {0: known[0]}, (), lambda: 1.0) == []
+    assert tried == [check] * runs
 
 
 def test_a_mended_divergence_that_is_back_fails_although_no_drawn_case_does() -> None:
