@@ -43,7 +43,7 @@ def badge(run: Run) -> str:
         summary.WENT_WRONG: "survey went wrong",
     }[name]
     label = f"nn-conformance {visible(cut(run.identity.backend, 30))}"
-    return _draw_badge(label, labels, COLOURS[name])
+    return draw_badge(label, labels, COLOURS[name])
 
 
 def _bits(run: Run) -> str:
@@ -59,7 +59,8 @@ def _standard_label(claim: str, standard: str) -> str:
     return f"conforms to {standard}{'' if claim.endswith(f'{standard}.') else ' in part'}"
 
 
-def _draw_badge(left_text: str, right_text: str, colour: str) -> str:
+def draw_badge(left_text: str, right_text: str, colour: str) -> str:
+    """Draw two texts side by side as SVG, the right one on a colour."""
     left_width, right_width = (round(len(text) * WIDTH) + 12 for text in (left_text, right_text))
     label = escape(f"{left_text}: {right_text}")
     font = 'font-family="Verdana,DejaVu Sans,sans-serif" font-size="11" fill="#fff"'

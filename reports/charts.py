@@ -57,6 +57,35 @@ def whisker(ratio: float, low: float | None, high: float | None) -> Markup:
     )
 
 
+def trend(points: Sequence[tuple[float, float, str]], low: float, high: float) -> Markup:
+    """Draw values over time as a line with a dot for each, which names itself.
+
+    Args:
+        points: (time, value, label), in the order of time.
+        low, high: values at the bottom and at the top.
+    """
+    times = [time for time, _, _ in points]
+    duration, height = max(times) - min(times), high - low
+
+    def place(time: float, value: float) -> tuple[float, float]:
+        across = (time - min(times)) / duration if duration else 0.5
+        upwards = (value - low) / height if height else 0.5
+        return 6 + 288 * across, 74 - 68 * upwards
+
+    places = [place(time, value) for time, value, _ in points]
+    line = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
+    dots = Markup("").join(
+        Markup('<circle class="dot" cx="{}" cy="{}" r="4"><title>{}</title></circle>').format(
+            f"{x:.1f}", f"{y:.1f}", label
+        )
+        for (x, y), (_, _, label) in zip(places, points, strict=True)
+    )
+    return Markup(
+        '<svg class="trend" viewBox="0 0 300 80" aria-hidden="true" focusable="false">'
+        f'<path class="axis" d="M0 6h300M0 74h300"/><polyline points="{line}"/>{dots}</svg>'
+    )
+
+
 def heat_map(space: Space) -> tuple[list[int], str]:
     """Data of a heat map of pairs of values, which the page's script draws.
 

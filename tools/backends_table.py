@@ -1,7 +1,7 @@
 """Facts of a whole run of each shipped backend, in `docs/data/backends.json`.
 
-`tox -e NAME` writes `results/NAME.jsonl`; a run is a row. A later row of the same backend replaces
-the earlier one.
+`tox -e NAME` writes `results/NAME.jsonl`; a run is a row. `docs/evidence.md` shows the newest row
+of each backend, and the site's scoreboard all of them.
 
     python tools/backends_table.py --data docs/data/backends.json results/NAME.jsonl
 """
@@ -9,6 +9,7 @@ the earlier one.
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 
 from conformance.reports import summary
 from conformance.reports.results import Run
@@ -56,20 +57,25 @@ def row_of(run: Run) -> Row:
     }
 
 
-def key(row: Row) -> str:
+def key(row: Row) -> tuple[str, str, str]:
     """By what runs are sorted, and which run replaces another."""
-    backend: str = row["backend"]
-    return backend
+    return row["backend"], row["day"], row["suite"]
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Add results files to the data; 1 if a run of the data has failures."""
-    return add_runs(arguments, __doc__, writer=WRITER, row_of=row_of, key=key)
+    """Add results files to the data; 1 if the newest run of a backend has failures."""
+    return add_runs(arguments, __doc__, writer=WRITER, row_of=row_of, key=key, current=newest_runs)
+
+
+def newest_runs(rows: Sequence[Row]) -> list[Row]:
+    """The newest run of each backend, of rows in the order of their days."""
+    return list({run["backend"]: run for run in rows}.values())
 
 
 def section() -> str:
     """The section of `docs/evidence.md`."""
-    rows = [cells({name: run[name] for name in SHORT}) for run in read(DATA_FILE)["runs"]]
+    newest = newest_runs(read(DATA_FILE)["runs"])
+    rows = [cells({name: run[name] for name in SHORT}) for run in newest]
     return f"""\
 A run of each shipped backend by its tox environment: all layers, checks and dtypes that it offers
 (of torch-compile `values` and `gradients` in float32), two workers, on two cores. 40 examples are

@@ -20,6 +20,7 @@ def add_runs(
     writer: str,
     row_of: Callable[[Run], Row],
     key: Callable[[Row], Any],
+    current: Callable[[Sequence[Row]], Sequence[Row]] = lambda rows: rows,
 ) -> int:
     """Add results files to a file of runs; 1 if a run of the file has failures.
 
@@ -29,6 +30,7 @@ def add_runs(
         writer: the command that writes the file.
         row_of: the facts of a run.
         key: by what rows are sorted; a later row takes the place of one with the same key.
+        current: selects the rows whose failures count.
     """
     parser = argparse.ArgumentParser(description=about)
     parser.add_argument("results", nargs="*", type=Path)
@@ -38,7 +40,7 @@ def add_runs(
     runs = {key(row): row for row in rows}
     ordered = [runs[k] for k in sorted(runs)]
     measured.write(options.data, writer, {"runs": ordered})
-    failed = [row for row in ordered if has_failed(row)]
+    failed = [row for row in current(ordered) if has_failed(row)]
     print("\n".join(map(str, failed)) or f"{options.data}: no failure")
     return 1 if failed else 0
 

@@ -110,14 +110,18 @@ def _make_parser() -> argparse.ArgumentParser:
     render.set_defaults(run=_render)
 
     board = commands.add_parser(
-        "scoreboard", help="make one HTML table of layers × backends from results files"
-    )
+        "scoreboard",
+        help="make one HTML table of layers × backends from results files, or a site "
+        "with a page a backend that remembers earlier runs",
+    )  # fmt: skip
     board.add_argument(
         "results", nargs="+", type=Path, metavar="RESULTS", help="results files of the backends"
     )
     board.add_argument(
-        "-o", "--output", required=True, type=Path, metavar="HTML", help="file to write"
-    )
+        "-o", "--output", required=True, type=Path, metavar="HTML or FOLDER",
+        help="file to write; a name without .html is a folder of static files, to which runs are "
+        "added",
+    )  # fmt: skip
     board.set_defaults(run=_scoreboard)
 
     bug_report = commands.add_parser(
@@ -260,13 +264,22 @@ def _render(options: argparse.Namespace) -> int:
 
 
 def _scoreboard(options: argparse.Namespace) -> int:
-    from conformance.reports.results import read
+    from conformance.reports.results import ResultsError, read
     from conformance.reports.scoreboard import board
     from conformance.reports.scoreboard_html import render
+    from conformance.reports.scoreboard_site import update_scoreboard
 
-    matrix = board([read(path) for path in options.results], [str(p) for p in options.results])
-    _write(options.output, render(matrix))
-    _print_text(str(options.output))
+    runs, names = [read(path) for path in options.results], [str(p) for p in options.results]
+    if options.output.suffix == ".html":
+        _write(options.output, render(board(runs, names)))
+        _print_text(str(options.output))
+        return 0
+    try:
+        layers = board(runs, names)
+    except ResultsError as error:
+        layers = None
+        _print_text(f"no table of layers: {bounded(str(error))}", sys.stderr)
+    _print_text(str(update_scoreboard(options.output, runs, layers)))
     return 0
 
 

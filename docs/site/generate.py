@@ -18,6 +18,7 @@ import findings_table
 import layer_pages
 import numerics_page
 import report_page
+import scoreboard_page
 from staging import HERE, Stage
 
 from conformance.layers import CATALOGUE
@@ -54,7 +55,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     check_pages.write(stage)
     measurements(stage)
     _write_page(stage, "numerics", numerics_page.page(_read_template("numerics")))
-    sample_folder = stage.target.parent / "extra" / SAMPLE_FOLDER
+    extra = stage.target.parent / "extra"
+    scoreboard_page.make_scoreboard(extra / scoreboard_page.FOLDER)
+    sample_folder = extra / SAMPLE_FOLDER
     terminal_ends = dict.fromkeys(report_page.BACKENDS, "left out")
     pictures = dict.fromkeys(report_page.PICTURES, "")
     if options.no_report:

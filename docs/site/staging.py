@@ -98,11 +98,13 @@ class Stage:
             page: the page's path in the repository.
         """
 
+        pages = {*markdown_pages(self.root), page}
+
         def redirect(match: re.Match[str]) -> str:
             path, anchor = match[1], match[2] or ""
             relative = os.path.normpath(page.parent / path)
             target = self.root / relative
-            if path.endswith(".md") or not target.exists():
+            if Path(relative) in pages or not target.exists():
                 return match[0]  # Sphinx reports a link that leads nowhere.
             if target.suffix in PICTURES:
                 (self.target / relative).parent.mkdir(parents=True, exist_ok=True)

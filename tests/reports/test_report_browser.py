@@ -11,9 +11,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from conformance.reports import compare, html, scoreboard_html
+from conformance.reports.history import History, RecordedRelease, add_runs, record_run
 from conformance.reports.scoreboard import board
+from conformance.reports.scoreboard_site import render_site
 from made_runs import large_run, next_run, rich_run
 from test_report import NASTY, run_of, verdict
 
@@ -30,6 +33,9 @@ if not os.environ.get("CI") and (sync_playwright is None or CHROMIUM is None):
     pytest.skip("needs playwright, axe-playwright-python and chromium", allow_module_level=True)
 
 Opener = Callable[..., Any]
+SITE = Path(__file__).resolve().parents[2] / "docs" / "site"
+SHOWN = "document.querySelector('#shown')?.textContent !== ''"
+"""The filter of a page, if it has one, has counted its rows."""
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +54,7 @@ def opened(browser: Any, tmp_path: Path) -> Iterator[Opener]:
     complaints: list[str] = []
     contexts = []
 
-    def open_page(text: str, hash: str = "", **settings: Any) -> Page:
+    def open_page(text: str, hash: str = "", ready: str = SHOWN, **settings: Any) -> Page:
         file = tmp_path / "report.html"
         file.write_text(text, encoding="utf-8")
         context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **settings})
@@ -65,7 +71,7 @@ def opened(browser: Any, tmp_path: Path) -> Iterator[Opener]:
         )
         page.goto(file.as_uri() + hash)
         if settings.get("java_script_enabled", True):
-            _wait_until(page, "document.querySelector('#shown')?.textContent !== ''")
+            _wait_until(page, ready)
         return page
 
     yield open_page
@@ -343,6 +349,38 @@ def test_a_scoreboard_shuts_nobody_out(opened: Opener, scheme: str, width: int) 
     page = opened(text, color_scheme=scheme, viewport={"width": width, "height": 844})
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     assert _accessibility_violations(page) == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_a_scoreboard_of_days_shuts_nobody_out(opened: Opener, scheme: str, width: int) -> None:
+    run = rich_run()
+    recorded = next(record_run(run))
+    earlier = msgspec.structs.replace(recorded, day="2020-01-01", failed=7)
+    releases = [RecordedRelease(recorded.backend, version, 3, 1) for version in ("1.0", "2.0")]
+    files = render_site(add_runs(History(releases=tuple(releases)), [earlier, recorded]))
+    for name, text in files.items():
+        if name.endswith(".html"):
+            page = opened(text, color_scheme=scheme, viewport={"width": width, "height": 844})
+            assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+            assert _accessibility_violations(page) == []
+
+
+def test_the_site_filters_its_long_tables(opened: Opener) -> None:
+    def table(rows: int) -> str:
+        cells = "".join(f"<tr><td>finding {k}</td><td>2.{k % 3}</td></tr>" for k in range(rows))
+        return f'<table class="docutils"><tbody>{cells}</tbody></table>'
+
+    script = (SITE / "static" / "filter.js").read_text()
+    text = f"<!doctype html><main>{table(30)}{table(5)}</main><script>{script}</script>"
+    page = opened(text, ready="true")
+    assert page.get_by_role("searchbox").count() == 1
+    page.get_by_role("searchbox").fill("FINDING 2.1")
+    assert page.locator("output").inner_text() == "10 of 30 rows"
+    visible_rows = [row for row in page.locator("tr").all() if row.is_visible()]
+    assert len(visible_rows) == 10 + 5
+    page.get_by_role("searchbox").fill("")
+    assert page.locator("output").inner_text() == "30 of 30 rows"
 
 
 def test_twenty_thousand_verdicts_are_small_and_quickly_laid_out(opened: Opener) -> None:

@@ -130,6 +130,13 @@ def test_every_finding_and_measurement_has_a_page_that_the_index_lists(tmp_path:
     assert all(text.startswith("# ") and "\n\nFor " in text for text in written.values())
 
 
+def test_the_index_lists_every_page_of_the_repository() -> None:
+    index = (staging.OWN_PAGES / "index.md").read_text(encoding="utf-8")
+    pages = {page.with_suffix("").as_posix() for page in staging.markdown_pages()}
+    listed = {line.partition("<")[2].strip("> ") or line for line in index.splitlines()}
+    assert pages <= listed
+
+
 def test_what_an_oracle_uses_is_noted_and_has_a_section() -> None:
     steps = collect_facts(CATALOGUE["Softmax"], valid=6, invalid=1).steps
     assert ("reductions", "softmax") in steps
@@ -155,8 +162,11 @@ def test_a_check_page_shows_a_failure(name: str) -> None:
 def test_markdown_is_staged_as_it_stands_but_for_links_to_files(tmp_path: Path) -> None:
     stage = staging.Stage(tmp_path)
     text = "[a](../examples/torch_shaped) `[b](../examples)` [c](contract.md#layer) [d](#e)"
+    text += " [f](../examples/scale/README.md)"
     linked = stage.redirect_links(text, Path("docs/x.md"))
-    assert linked == text.replace("torch_shaped)", "torch_shaped.md)")
+    assert linked == text.replace("torch_shaped)", "torch_shaped.md)").replace(
+        "README.md)", "README.md.md)"
+    )
     staged_page = (tmp_path / "examples" / "torch_shaped.md").read_text(encoding="utf-8")
     assert "ModuleBackend" in staged_page
 
