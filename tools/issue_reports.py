@@ -81,6 +81,15 @@ def explain_finding(run: Run, bug: Bug) -> Explanation | None:
     return min(explanations, key=lambda x: len(str(x.script).splitlines()), default=None)
 
 
+def earlier_issues(bug: Bug) -> Iterator[str]:
+    """The section of issues and pull requests about the finding, or that a search found none."""
+    links = sorted({entry.link for entry in bug.owner_entries if entry.link})
+    yield "\n## Known already\n"
+    yield from (f"- <{link}>" for link in links)
+    if not links:
+        yield "A search of the framework's issues and pull requests found nothing about this."
+
+
 def releases(bug: Bug) -> Iterator[str]:
     """The section of the releases in which the finding shows."""
     facts = read(SEEN).get(bug.owner, {})
@@ -111,7 +120,7 @@ def main(path: Path) -> None:
         words = re.findall(r"[a-z0-9]+", f"{subject.verdict.layer} {bug.kind}".lower())
         text = bug_report.render(replace(run, verdicts=(subject.verdict,)), subject).rstrip()
         name = f"{written:02}-{'-'.join(words)}.md"
-        (FOLDER / name).write_text("\n".join([text, *releases(bug), ""]), encoding="utf-8")
+        (FOLDER / name).write_text("\n".join([text, *earlier_issues(bug), *releases(bug), ""]), encoding="utf-8")
         print(name)
 
 
