@@ -120,7 +120,9 @@ def main(path: Path) -> None:
         words = re.findall(r"[a-z0-9]+", f"{subject.verdict.layer} {bug.kind}".lower())
         text = bug_report.render(replace(run, verdicts=(subject.verdict,)), subject).rstrip()
         name = f"{written:02}-{'-'.join(words)}.md"
-        (FOLDER / name).write_text("\n".join([text, *earlier_issues(bug), *releases(bug), ""]), encoding="utf-8")
+        (FOLDER / name).write_text(
+            "\n".join([text, *earlier_issues(bug), *releases(bug), ""]), encoding="utf-8"
+        )
         print(name)
 
 
