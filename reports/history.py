@@ -10,10 +10,11 @@ import msgspec
 from conformance.reports import summary
 from conformance.reports.merge import merge
 from conformance.reports.results import Run
+from conformance.reports.text import cut
 
 from conformance.model.case import Verdict
 from conformance.model.files import open_file
-from conformance.model.plain_text import bounded
+from conformance.model.plain_text import bounded, visible
 from conformance.model.usage_error import UsageError
 
 MAX_BYTES = 64 << 20
@@ -167,16 +168,16 @@ def record_run(run: Run) -> Iterator[RecordedRun]:
         counts = {status: statuses[status] for status in ("passed", "known", "unsupported")}
         left_out = sum(summary.status(v) == "unchecked" and not v.examples.drawn for v in verdicts)
         yield RecordedRun(
-            backend=who.backend,
-            day=who.started[:10],
+            backend=visible(cut(who.backend)),
+            day=visible(who.started[:10]),
             items=sum(item.endswith(f"-{device}") for item in who.items) or len(verdicts),
             failed=len(verdicts) - sum(counts.values()) - left_out,
             left_out=left_out,
             **counts,
-            versions=name_versions(run),
-            suite=who.suite,
-            device=device,
-            profile=who.profile,
+            versions=visible(cut(name_versions(run))),
+            suite=visible(cut(who.suite)),
+            device=visible(cut(device)),
+            profile=visible(cut(who.profile)),
             seed=who.seed,
             examples=who.examples,
             minutes=None if run.footer is None else round(run.footer.seconds / 60, 1),
@@ -195,10 +196,7 @@ def _record_causes(run: Run, verdicts: tuple[Verdict, ...]) -> Iterator[Recorded
     for statuses in (summary.BAD, ("known",)):
         found = [v for v in verdicts if summary.status(v) in statuses]
         for cluster in summary.clusters(found, run.identity.layers)[:MAX_CAUSES]:
-            yield RecordedCause(
-                cluster.status,
-                cluster.title,
-                cluster.layers[:MAX_NAMES],
-                cluster.checks,
-                cluster.dtypes,
-            )
+            names = (cluster.layers[:MAX_NAMES], cluster.checks, cluster.dtypes)
+            layers, checks, dtypes = (tuple(visible(cut(x)) for x in group) for group in names)
+            title = visible(cut(cluster.title))
+            yield RecordedCause(cluster.status, title, layers, checks, dtypes)

@@ -78,24 +78,20 @@ class BackendHistory:
         return conforming(self.runs[0])
 
 
-def update_scoreboard(
-    folder: Path,
-    runs: Iterable[Run],
-    board: Board | None = None,
-    releases: Sequence[RecordedRelease] = (),
-) -> Path:
+def update_scoreboard(folder: Path, runs: Iterable[Run], board: Board | None = None) -> Path:
     """Add runs to the scoreboard in a folder, and write its files; return the index.
 
     Args:
         folder: has the history of earlier runs, if there is one.
         runs: of any backend, version and day; shards of a run are merged.
         board: layers × backends, if the runs are comparable.
-        releases: replace those of the same backend and version.
     """
-    history = read_history(folder / HISTORY)
-    by_version = {(x.backend, x.version): x for x in (*history.releases, *releases)}
-    history = History(history.runs, tuple(by_version.values()))
-    history = add_runs(history, (x for run in merge_shards(runs) for x in record_run(run)))
+    records = (record for run in merge_shards(runs) for record in record_run(run))
+    return write_scoreboard(folder, add_runs(read_history(folder / HISTORY), records), board)
+
+
+def write_scoreboard(folder: Path, history: History, board: Board | None = None) -> Path:
+    """Write the files of a scoreboard; return the index."""
     files = {HISTORY: encode_history(history), **render_site(history, board)}
     if board is None:
         (folder / LAYERS_PAGE).unlink(missing_ok=True)

@@ -12,9 +12,10 @@ import sys
 from collections.abc import Sequence
 
 from conformance.reports import summary
+from conformance.reports.history import record_run
 from conformance.reports.results import Run
 from measured import DATA, read, table
-from run_tables import Row, add_runs, cells, commit, full_table, minutes
+from run_tables import Row, add_runs, cells, commit, full_table
 
 DATA_FILE = DATA / "backends.json"
 WRITER = "tools/backends_table.py"
@@ -32,28 +33,21 @@ SHORT = (
 
 def row_of(run: Run) -> Row:
     """The facts of one run."""
-    identity, counts = run.identity, summary.count_statuses(run)
-    verdicts = summary.unique_verdicts(run)
-    left_out = sum(v.status == "unchecked" and not v.examples.drawn for v in verdicts)
-    judged = sum(counts.get(status, 0) for status in ("passed", "known", "unsupported"))
-    drawn = sum(v.examples.drawn for v in verdicts)
-    asked = drawn + sum(v.examples.stopped for v in verdicts)
-    own = {k: v for k, v in identity.info.items() if v and v[0].isdigit() and k != "threads"}
+    (record,) = record_run(run)
+    drawn = sum(v.examples.drawn for v in summary.unique_verdicts(run))
+    asked = drawn + sum(v.examples.stopped for v in summary.unique_verdicts(run))
+    names = (
+        *("backend", "seed", "examples", "versions", "items", "passed", "known", "unsupported"),
+        *("failed", "left_out"),
+    )
     return {
-        "backend": identity.backend,
-        "seed": int(identity.seed),
-        "examples": identity.examples,
-        "versions": ", ".join(f"{name} {version}" for name, version in own.items()) or "–",
-        "items": len(identity.items),
-        **{status: counts.get(status, 0) for status in ("passed", "known", "unsupported")},
-        "failed": len(verdicts) - judged - left_out,
-        "left_out": left_out,
+        **{name: getattr(record, name) for name in names},
         "share": round(drawn / asked, 2) if asked else None,
         "comparisons": summary.totals(run).comparisons,
-        "budget": identity.options.get("budget"),
-        "minutes": minutes(run),
-        "suite": commit(identity),
-        "day": identity.started[:10],
+        "budget": run.identity.options.get("budget"),
+        "minutes": record.minutes,
+        "suite": commit(run.identity),
+        "day": record.day,
     }
 
 

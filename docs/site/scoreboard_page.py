@@ -8,14 +8,8 @@ from pathlib import Path
 
 import msgspec
 from backends_table import DATA_FILE
-from conformance.reports.history import (
-    History,
-    RecordedRelease,
-    RecordedRun,
-    add_runs,
-    encode_history,
-)
-from conformance.reports.scoreboard_site import HISTORY, update_scoreboard
+from conformance.reports.history import History, RecordedRelease, RecordedRun, add_runs
+from conformance.reports.scoreboard_site import write_scoreboard
 from measured import read
 from packaging.version import Version
 from versions_seen import SEEN
@@ -29,10 +23,7 @@ FOLDER = "scoreboard"
 def make_scoreboard(folder: Path) -> None:
     """Write the scoreboard of the repository's data."""
     runs = msgspec.convert(read(DATA_FILE)["runs"], list[RecordedRun])
-    folder.mkdir(parents=True, exist_ok=True)
-    history = add_runs(History(releases=tuple(releases())), runs)
-    (folder / HISTORY).write_text(encode_history(history), encoding="utf-8")
-    update_scoreboard(folder, ())
+    write_scoreboard(folder, add_runs(History(releases=tuple(releases())), runs))
 
 
 def releases() -> Iterator[RecordedRelease]:

@@ -144,6 +144,15 @@ def test_names_are_escaped_and_stay_in_the_folder() -> None:
     assert {link for link in page.links if not link.startswith("#")} <= files.keys()
 
 
+def test_a_history_can_hold_any_name(tmp_path: Path) -> None:
+    run = _make_run()
+    strange = replace(run.identity, backend="\ud800" * 400, suite=HOSTILE, info={"x": "1\ud800"})
+    update_scoreboard(tmp_path, [replace(run, identity=strange)])
+    assert len(_read_runs(tmp_path)) == 1
+    update_scoreboard(tmp_path, [replace(run, identity=strange)])
+    assert len(_read_runs(tmp_path)) == 1
+
+
 def test_comparable_runs_get_a_table_of_layers_and_others_none(tmp_path: Path) -> None:
     runs = [_make_run("a"), _make_run("b")]
     update_scoreboard(tmp_path, runs, board(runs))
