@@ -16,7 +16,7 @@ from conformance.reports.causes import (
     needs_relation,
     title,
 )
-from conformance.reports.statuses import SEVERITY, severity_rank, status
+from conformance.reports.statuses import SEVERITY, is_left_out, severity_rank, status
 
 from conformance.model.case import Verdict
 from conformance.model.cause import NEEDS
@@ -166,8 +166,10 @@ def clusters(
         family = facts.stem if facts_of(verdict.check).invalid else facts.kin
         kin = facts.kin.lower()
         # The same exception text, or the same frame, is one cause in any family.
-        any_family = manner_of_failing[0] == "exception" or (
-            manner_of_failing[0] == "lost" and len(manner_of_failing) > 2
+        any_family = (
+            manner_of_failing[0] == "exception"
+            or (manner_of_failing[0] == "lost" and len(manner_of_failing) > 2)
+            or is_left_out(verdict)
         )
         family = "" if any_family else family.lower()
         if verdict.failure is not None and verdict.failure.layouts:

@@ -166,7 +166,7 @@ def record_run(run: Run) -> Iterator[RecordedRun]:
         verdicts = tuple(v for v in summary.unique_verdicts(run) if v.device == device)
         statuses = Counter(map(summary.status, verdicts))
         counts = {status: statuses[status] for status in ("passed", "known", "unsupported")}
-        left_out = sum(summary.status(v) == "unchecked" and not v.examples.drawn for v in verdicts)
+        left_out = sum(map(summary.is_left_out, verdicts))
         yield RecordedRun(
             backend=visible(cut(who.backend)),
             day=visible(who.started[:10]),

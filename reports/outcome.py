@@ -14,6 +14,7 @@ from conformance.reports.statuses import (
     SEVERITY,
     count_statuses,
     has_run_error,
+    is_left_out,
     is_run_error,
     is_stale,
     items_without_verdict,
@@ -123,12 +124,14 @@ def _survey_summary(run: Run, number: Mapping[str, int], total: int) -> str:
     """Count the items of a survey that conform, differ, are stale, or went wrong."""
     errors = sum(map(is_run_error, run.verdicts))
     stale = sum(map(is_stale, run.verdicts))
-    differing = sum(number[name] for name in BAD) - errors - stale
+    left_out = sum(map(is_left_out, run.verdicts))
+    differing = sum(number[name] for name in BAD) - errors - stale - left_out
     parts = [f"{number['passed']:d} of {_items(total)} conform"]
     if differing:
         verb = "differs" if differing == 1 else "differ"
         parts.append(f"{differing:d} {verb} in a way that is not listed")
     parts += [f"of {stale:d} a known failure has gone stale"] if stale else []
+    parts += [f"the time budget left out {left_out:d}"] if left_out else []
     parts += [f"in {errors:d} the run itself went wrong"] if errors else []
     return f"{'; '.join(parts)}."
 

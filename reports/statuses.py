@@ -107,13 +107,21 @@ def is_ok(run: Run) -> bool:
     return compared > 0 and not any(numbers[name] for name in BAD)
 
 
+def is_left_out(verdict: Verdict) -> bool:
+    """Whether a time budget left no time for the item of a verdict."""
+    examples = verdict.examples
+    return status(verdict) == "unchecked" and examples.stopped > 0 and not examples.drawn
+
+
 def is_run_error(verdict: Verdict) -> bool:
     """Whether a verdict reports an error of the run, not of the backend.
 
-    Nothing was compared, the suite's own code failed, or one of its processes was lost.
+    Nothing was compared, the suite's own code failed, or one of its processes was lost. That a
+    machine is too slow for a time budget is no error.
     """
     kind = verdict.failure.kind if verdict.failure is not None else ""
-    return status(verdict) == "unchecked" or kind == "internal"
+    is_unchecked = status(verdict) == "unchecked" and not is_left_out(verdict)
+    return is_unchecked or kind == "internal"
 
 
 def is_stale(verdict: Verdict) -> bool:

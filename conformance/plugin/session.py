@@ -220,7 +220,7 @@ class Session:
         from conformance.model.bits import differing_bits
         from conformance.plugin.failure_report import failure_properties, failure_text
         from conformance.reports.results import encode_line
-        from conformance.reports.statuses import BAD, is_run_error
+        from conformance.reports.statuses import BAD, is_left_out, is_run_error
 
         verdict = self.engine.run(item)
         if os.getpid() != self._process:
@@ -239,6 +239,8 @@ class Session:
         message = bounded(verdict.message or "")
         if verdict.status != "passed":
             node.user_properties += failure_properties(verdict)
+        if self.settings.survey and is_left_out(verdict):
+            pytest.skip(message)
         if verdict.status in BAD and self.settings.survey and not is_run_error(verdict):
             pytest.xfail(failure_text(verdict))
         if verdict.status in BAD:

@@ -37,9 +37,16 @@ class Spent(torch.nn.Identity):
         from conformance.model.case import Unsupported
         raise Unsupported("nothing")
 
+class Slow(torch.nn.Identity):
+    def forward(self, input):
+        import time
+        time.sleep(0.5)
+        return super().forward(input)
+
 faithful = ModuleBackend("faithful", nn=SimpleNamespace(Identity=torch.nn.Identity))
 wrong = ModuleBackend("wrong", nn=SimpleNamespace(Identity=Doubled))
 losing = ModuleBackend("losing", nn=SimpleNamespace(Identity=Losing))
+slow = ModuleBackend("slow", nn=SimpleNamespace(Identity=Slow))
 declining = ModuleBackend("declining", nn=SimpleNamespace(Identity=Spent))
 """
 ENTRY = """[[known]]
@@ -107,6 +114,23 @@ def test_a_survey_whose_backend_never_answers_went_wrong(
     lost = Finding("lost", "crashed", says="the backend's process did not start")
     silent = replace(verdict, status="crashed", examples=Examples(), failure=lost)
     assert not summary.is_ok(replace(run, verdicts=(silent,)))
+
+
+def test_a_slow_machine_leaves_items_out_and_fails_a_gate_only(
+    suite: Any, pytester: pytest.Pytester
+) -> None:
+    options = ("--conformance-budget=0.3", "--conformance-check=shape,values,layout,repeat")
+    survey = suite("slow", *options, "--conformance-survey")
+    assert survey.ret == 0
+    run = read(pytester.path / "r.jsonl")
+    statuses = summary.count_statuses(run)
+    assert statuses["passed"] >= 1
+    assert statuses["unchecked"] >= 1
+    assert "the time budget left out" in summary.outcome(run).sentence
+    assert "Conforms" not in summary.outcome(run).claim
+    gate = suite("slow", *options)
+    assert gate.ret == 1
+    gate.stdout.fnmatch_lines(["*1 likely cause*", "*left out: the run is behind its time*"])
 
 
 def test_a_survey_whose_file_is_lost_ends_with_1(suite: Any) -> None:
