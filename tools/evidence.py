@@ -12,6 +12,7 @@ import backends_table
 import campaign_table
 import exhaustive_table
 import holes_table
+import judge_table
 import kill_table
 import peaks_table
 from measured import ROOT
@@ -24,7 +25,7 @@ For users who ask how far to trust a verdict, and for maintainers before a relea
 
 Written by `tools/evidence.py` from `docs/data`. The documentation site also has every row:
 campaigns by run, kills by layer, mistakes within known failures, bounds by layer, each function,
-backends. The cost of a run is on a page of its own: [speed](speed.md).
+verdicts of the judge, backends. The cost of a run is on a page of its own: [speed](speed.md).
 """
 
 SECTIONS: dict[str, ModuleType] = {
@@ -33,6 +34,7 @@ SECTIONS: dict[str, ModuleType] = {
     "What known failures hide": holes_table,
     "How near torch comes to its bounds": peaks_table,
     "Every number of a dtype": exhaustive_table,
+    "The judge of strangers' code": judge_table,
     "Shipped backends": backends_table,
 }
 

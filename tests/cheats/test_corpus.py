@@ -1,6 +1,6 @@
 """A corpus of cheats, of honest kernels that look odd, and of modules: each gets its due verdict.
 
-All run nightly; otherwise the first of each.
+All run nightly; otherwise the first of each. `tools/judge_table.py` makes a table of the verdicts.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from conformance.items.planning import Item
 from conformance.model.case import Verdict
 from conformance.run.engine import Engine
 
+RecordProperty = Callable[[str, object], None]
 FOLDER = Path(__file__).parent
 SHARE = 1 if os.environ.get("NN_CONFORMANCE_TESTS") == "all" else 1000
 CHECKS = ("values", "repeat", "gradients", "layout")
@@ -94,22 +95,27 @@ def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("file", _some([*FOLDER.glob("kernels/*.py")]), ids=lambda x: x.stem)
-def test_a_cheating_kernel_is_caught_and_named(file: Path) -> None:
+def test_a_cheating_kernel_is_caught_and_named(file: Path, record_property: RecordProperty) -> None:
     if file.stem in NOT_SEEN:
         pytest.skip(NOT_SEEN[file.stem])
     try:
         verdicts = judge_kernel(file)
     except BackendError:
-        return  # it cannot be loaded
+        record_property("verdict", "not loaded")
+        return
     if all(verdict.status in ("unchecked", "unsupported") for verdict in verdicts):
-        return  # no layer reaches it, so it is not right
+        record_property("verdict", "unchecked")  # no layer reaches it, so it is not right
+        return
+    breaches = sorted(named_kinds(verdicts) - {"wrong"})
+    record_property("verdict", breaches[0] if breaches else "wrong")
     # What harms nobody there is not named: the judge sees its numbers.
     assert named_kinds(verdicts) & {_constant(file, "KIND"), "wrong"}, verdicts[-1].message
 
 
 @pytest.mark.parametrize("file", _some([*FOLDER.glob("honest/*.py")]), ids=lambda x: x.stem)
-def test_an_honest_kernel_is_right(file: Path) -> None:
+def test_an_honest_kernel_is_right(file: Path, record_property: RecordProperty) -> None:
     verdicts = judge_kernel(file)
+    record_property("verdict", ", ".join(sorted(named_kinds(verdicts))) or "right")
     assert not named_kinds(verdicts), verdicts[-1].message
     assert any(verdict.status in ("passed", "known") for verdict in verdicts)
 
@@ -124,8 +130,11 @@ def judge_module(capsys: Any, folder: Path, implementation: str) -> dict[str, An
 
 @pytest.mark.parametrize("implementation", ["right", "wrong", "cheat"])
 @pytest.mark.parametrize("folder", _some([*FOLDER.glob("modules/*/")]), ids=lambda x: x.name)
-def test_an_implementation_of_a_module(capsys: Any, folder: Path, implementation: str) -> None:
+def test_an_implementation_of_a_module(
+    capsys: Any, folder: Path, implementation: str, record_property: RecordProperty
+) -> None:
     result = judge_module(capsys, folder, implementation)
+    record_property("verdict", result["verdict"])
     if (folder.name, implementation) == ("matvec_large_k", "cheat"):
         pytest.skip(NUMPY)
     due = {"right": ("right",), "wrong": ("wrong",)}.get(implementation, (*BREACHES, "wrong"))
