@@ -55,6 +55,43 @@ ARITHMETIC = _words(
 """Element-by-element operators that no layer consists of alone."""
 
 
+TORCHS = ("aten", "prims")
+"""Namespaces of torch's operators; what runs within an operator of another one is looked at."""
+SUMMING = _words("index_put _index_put_impl scatter")
+"""Operators that place numbers, and sum them where `accumulate` or `reduce` says so."""
+STORED_FORMS = ("Sparse", "SparseCsr", "Quantized", "NestedTensor")
+"""Tensors that are stored otherwise have kernels of their own, under keys that begin so."""
+SUMS = ".accumulate"
+"""How the reported name of such a call ends."""
+_FAMILIES = (
+    (
+        "mm addmm bmm baddbmm addbmm matmul linear mv addmv dot vdot inner outer einsum tensordot "
+        "chain_matmul bilinear _trilinear kron"
+    ),
+    "softmax _softmax log_softmax _log_softmax logsumexp",
+    (
+        "convolution _convolution convolution_overrideable mkldnn_convolution conv1d conv2d conv3d "
+        "conv_transpose1d conv_transpose2d conv_transpose3d slow_conv3d thnn_conv2d "
+        "_slow_conv2d_forward _conv_depthwise2d conv_depthwise3d"
+    ),
+    (
+        "layer_norm native_layer_norm group_norm native_group_norm batch_norm native_batch_norm "
+        "_native_batch_norm_legit instance_norm rms_norm _fused_rms_norm var_mean var std std_mean"
+    ),
+    "sum mean nansum nanmean cumsum",
+    (
+        "max amax aminmax max_pool1d max_pool2d max_pool3d max_pool2d_with_indices "
+        "max_pool3d_with_indices"
+    ),
+    (
+        "avg_pool1d avg_pool2d avg_pool3d adaptive_avg_pool1d adaptive_avg_pool2d "
+        "adaptive_avg_pool3d _adaptive_avg_pool2d _adaptive_avg_pool3d"
+    ),
+)
+FAMILY = {name: members.split()[0] for members in _FAMILIES for name in members.split()}
+"""Operator → the first of those that do the same work in another form."""
+
+
 EVERY_KIND = frozenset(("picks", "arithmetic", "elementwise", "computes"))
 
 
@@ -65,15 +102,32 @@ def base_name(name: str) -> str:
 
 
 def kind_of(overload: Any) -> str:
-    """The kind of an operator: `free`, `picks`, `arithmetic`, `elementwise` or `computes`."""
+    """The kind of an operator: `free`, `picks`, `arithmetic`, `elementwise` or `computes`.
+
+    One that is not torch's own is `foreign`: it is what runs within it.
+    """
     name = base_name(overload._schema.name)
+    if overload.namespace not in TORCHS:
+        return "foreign"
     if name in FREE or overload.is_view:
         return "free"
+    if name in SUMMING and "reduce" in overload._overloadname:
+        return "computes"
     if name in PICKING:
         return "picks"
     if name in ARITHMETIC:
         return "arithmetic"
     return "elementwise" if torch.Tag.pointwise in overload.tags else "computes"
+
+
+def kind_of_call(overload: Any, args: Sequence[Any], keywords: Mapping[str, Any]) -> str:
+    """The kind of a call: an operator that places numbers may sum them."""
+    if base_name(overload._schema.name) in SUMMING and overload.namespace in TORCHS:
+        names = [x.name for x in overload._schema.arguments]
+        given = {**dict(zip(names, args, strict=False)), **keywords}
+        if given.get("accumulate") or given.get("reduce"):
+            return "computes"
+    return kind_of(overload)
 
 
 def kinds_of_own_work(overload: Any) -> frozenset[str]:
@@ -88,21 +142,29 @@ def find_delegated(needed: Collection[str], ran: Collection[str]) -> tuple[str, 
 
     It does so if they cover everything that the module's own operators do. What a module of one
     operator does, any operator that computes may do in parts; those of a larger one are compared
-    by name.
+    by what they do, as a product or a softmax.
 
     Args:
         needed, ran: names of the operators that the module and the implementation call.
     """
     # The implementation's process reports names, which may be anything.
     ran = [name for name in ran if _overload(name) is not None]
-    own = [name for name in needed if kind_of(_overload(name)) == "computes"]
+    own = [name for name in needed if _kind_of_name(name) == "computes"]
     kinds = ("computes",) if own else ("computes", "elementwise")
-    own = own or [name for name in needed if kind_of(_overload(name)) in kinds]
-    working = [name for name in ran if kind_of(_overload(name)) in kinds]
+    own = own or [name for name in needed if _kind_of_name(name) in kinds]
+    working = [name for name in ran if _kind_of_name(name) in kinds]
     is_covered = bool(own) and all(
-        any(len(own) == 1 or base_name(x) == base_name(name) for x in working) for name in own
+        any(len(own) == 1 or _family(x) == _family(name) for x in working) for name in own
     )
     return tuple(working) if is_covered else ()
+
+
+def _kind_of_name(name: str) -> str:
+    return "computes" if name.endswith(SUMS) else kind_of(_overload(name))
+
+
+def _family(name: str) -> str:
+    return FAMILY.get(base_name(name), base_name(name))
 
 
 def _overload(name: str) -> Any:
@@ -117,7 +179,7 @@ def _overload(name: str) -> Any:
 def operators_of(function: Callable[..., Any], inputs: Sequence[Any]) -> tuple[str, ...]:
     """Names of the operators that a call runs."""
     names: dict[str, None] = {}
-    with _Log(lambda overload: names.setdefault(overload._schema.name)), torch.no_grad():
+    with _Log(lambda overload, kind: names.setdefault(overload._schema.name)), torch.no_grad():
         function(*inputs)
     return tuple(names)
 
@@ -126,21 +188,23 @@ class _Log(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Notes each operator of its thread.
 
     Attributes:
-        is_inside: an operator that was noted runs, and with it those that it is made of.
+        is_inside: an operator of torch runs, and with it those that it is made of. What a tensor
+            of another class, or an operator of another namespace, runs is looked at by itself.
     """
 
-    def __init__(self, note: Callable[[Any], None]) -> None:
+    def __init__(self, note: Callable[[Any, str], None]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._note, self.is_inside = note, False
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        """Note an operator, and run it."""
-        self._note(func)
-        outer, self.is_inside = self.is_inside, True
+        """Note an operator with the kind of the call, and run it."""
+        keywords = kwargs or {}
+        self._note(func, kind_of_call(func, args, keywords))
+        outer, self.is_inside = self.is_inside, func.namespace in TORCHS and not types
         try:
-            return func(*args, **(kwargs or {}))
+            return func(*args, **keywords)
         finally:
             self.is_inside = outer
 
@@ -185,7 +249,8 @@ class OperatorWatch:
     @contextmanager
     def _watching(self, own_work: frozenset[str]) -> Iterator[None]:
         thread = threading.get_ident()
-        outer, log = self._running.get(thread), _Log(lambda called: self._note(called, own_work))
+        outer = self._running.get(thread)
+        log = _Log(lambda called, kind: self._note(called, kind, own_work))
         self._running[thread] = _Running(own_work, log)
         try:
             with log:
@@ -201,10 +266,10 @@ class OperatorWatch:
         if base_name(name) not in self._allowed:
             self._report(name)
 
-    def _note(self, overload: Any, own_work: frozenset[str]) -> None:
+    def _note(self, overload: Any, kind: str, own_work: frozenset[str]) -> None:
         name = overload._schema.name
-        if base_name(name) not in self._allowed and kind_of(overload) in own_work:
-            self._report(name)
+        if base_name(name) not in self._allowed and kind in own_work:
+            self._report(name if kind == kind_of(overload) else f"{name}{SUMS}")
 
     def watch_threads(self, key: str) -> None:
         """Watch the operators that work, on every thread.
@@ -212,10 +277,12 @@ class OperatorWatch:
         Args:
             key: dispatch key of the device.
         """
-        get_kernel = getattr(torch.library, "get_kernel", None)
-        if get_kernel is None:
-            return
-        keys = torch._C.DispatchKeySet(getattr(torch._C.DispatchKey, key))
+        for form in ("", *STORED_FORMS):
+            dispatch_key = getattr(torch._C.DispatchKey, f"{form}{key}", None)
+            if dispatch_key is not None and hasattr(torch.library, "get_kernel"):
+                self._replace_kernels(f"{form}{key}", torch._C.DispatchKeySet(dispatch_key))
+
+    def _replace_kernels(self, key: str, keys: Any) -> None:
         library_class: Any = torch.library.Library
         library = library_class("aten", "IMPL")
         for name in _watched_operators():
@@ -224,7 +291,7 @@ class OperatorWatch:
             # Operators of TorchScript have no kernels, and some kernels cannot be replaced.
             with suppress(RuntimeError, ValueError):
                 if torch._C._dispatch_has_kernel_for_dispatch_key(f"aten::{name}", key):
-                    original = get_kernel(f"aten::{name}", key)
+                    original = torch.library.get_kernel(f"aten::{name}", key)
                     library.impl(overload, self._reporting(overload, original, keys), key)
         self._libraries.append(library)
 
@@ -242,10 +309,10 @@ class OperatorWatch:
         own = self._running.get(threading.get_ident())
         if own is not None:
             if not own.log.is_inside:
-                self._note(overload, own.own_work)
+                self._note(overload, kind_of(overload), own.own_work)
             return
         for running in list(self._running.values()):
-            self._note(overload, running.own_work)
+            self._note(overload, kind_of(overload), running.own_work)
 
 
 def _watched_operators() -> Iterator[str]:

@@ -20,7 +20,9 @@ from conformance.backends.foreign_calls import HOOKS
 from conformance.backends.kernel import import_function
 from conformance.backends.kernel_folder import import_file
 from conformance.backends.operators import dtype_name
+from conformance.bounding.operands import leaves_in
 from conformance.model.case import Call
+from conformance.model.untrusted import type_name
 
 ENVIRONMENT_VARIABLE = "NN_CONFORMANCE_MODULE"
 NEW_CLASS = "ModelNew"
@@ -78,22 +80,37 @@ class Implementation:
             return ImplementationLayer(self._value)
         state: Mapping[str, Any] = call.state
         module = build_new(self._value, call.arguments["*"], state, self._settings.dtype)
-        return ImplementationLayer(module)
+        return ImplementationLayer(module, has_state=takes_state(module, state))
 
 
 class ImplementationLayer:
-    """The implementation, ready to be called."""
+    """The implementation, ready to be called.
 
-    def __init__(self, function: Any) -> None:
-        self._function = function
+    Args:
+        has_state: it has the module's parameters and buffers, by their names.
+    """
+
+    def __init__(self, function: Any, *, has_state: bool = False) -> None:
+        self._function, self._has_state = function, has_state
         self._buffers: list[Any] = []
 
     def __call__(self, *inputs: Any) -> Any:
-        """Call it without gradients, on memory that held other numbers in an earlier call."""
+        """Call it without gradients, on memory that held other numbers in an earlier call.
+
+        Returns:
+            What it returns, and the places of the inputs that it has changed.
+        """
         inputs = tuple(self._at_same_address(k, x) for k, x in enumerate(inputs))
+        kept = copy_inputs(inputs)
         watch = HOOKS.get().operator_watch
         with torch.no_grad(), nullcontext() if watch is None else watch.note_all():
-            return self._function(*inputs)
+            result = self._function(*inputs)
+        require_plain_tensors(result)
+        return result, changed_inputs(inputs, kept)
+
+    def state(self) -> Mapping[str, Any]:
+        """What it has of the module's state."""
+        return dict(self._function.state_dict()) if self._has_state else {}
 
     def _at_same_address(self, place: int, value: Any) -> Any:
         """A tensor's numbers where those of an earlier call with its shape and strides were.
@@ -123,6 +140,44 @@ class ImplementationLayer:
         return dtype_name(native.dtype)
 
 
+def copy_inputs(inputs: Sequence[Any]) -> list[Any]:
+    """Copies of the tensors among the inputs, and the others as they are."""
+    return [x.clone() if torch.is_tensor(x) else x for x in inputs]
+
+
+def changed_inputs(inputs: Sequence[Any], kept: Sequence[Any]) -> tuple[int, ...]:
+    """The places of the tensors that are no longer what they were."""
+    return tuple(
+        k
+        for k, (x, before) in enumerate(zip(inputs, kept, strict=True))
+        if torch.is_tensor(x) and not _is_same(x, before)
+    )
+
+
+def _is_same(x: torch.Tensor, y: torch.Tensor) -> bool:
+    """Whether two tensors have the same numbers; NaN is equal to NaN."""
+    return x.shape == y.shape and bool(((x == y) | ((x != x) & (y != y))).all())
+
+
+def require_plain_tensors(result: Any) -> None:
+    """Require that a result holds no tensors of a class of its own.
+
+    Such a tensor may show the judge other numbers than a user.
+
+    Raises:
+        TypeError: if it holds one.
+    """
+    for x in leaves_in(result):
+        if isinstance(x, torch.Tensor) and type(x) not in (torch.Tensor, torch.nn.Parameter):
+            raise TypeError(f"it returns a tensor of its own class, {type_name(x)}")
+
+
+def takes_state(module: Any, state: Mapping[str, Any]) -> bool:
+    """Whether a module has the names and shapes of a state that is not empty."""
+    has_state = bool(state) and isinstance(module, torch.nn.Module)
+    return has_state and _shapes(module.state_dict()) == _shapes(state)
+
+
 def build_new(
     new_class: Any, arguments: Sequence[Any], state: Mapping[str, Any], dtype: str
 ) -> Any:
@@ -137,7 +192,7 @@ def build_new(
     fast = new_class(*arguments)
     if isinstance(fast, torch.nn.Module):
         fast = fast.to(getattr(torch, dtype)).eval()
-        if _shapes(fast.state_dict()) == _shapes(state):
+        if takes_state(fast, state):
             fast.load_state_dict(dict(state))
     return fast
 

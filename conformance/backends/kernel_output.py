@@ -92,6 +92,8 @@ class KernelResults:
                 if expected == UNKNOWN_FORM
                 else f"{_kind_text(actual)}, expected a tensor, {expected}"
             )
+        if type(actual) not in (torch.Tensor, torch.nn.Parameter):
+            return f"a tensor of its own class, {type_name(actual)}"
         if actual.device.type != device:
             return f"a tensor on {actual.device}, expected one on {device}"
         if isinstance(expected, TensorForm) and (actual.dtype, tuple(actual.shape)) != (

@@ -60,6 +60,10 @@ class SealedBackend:
         """What the code under test did besides computing since the last call of this."""
         return self._process.breaches()
 
+    def note_breach(self, kind: str, text: str) -> None:
+        """Note what the code under test did."""
+        self._process.note_breach(kind, text)
+
     def operators(self) -> Sequence[str]:
         """Names of torch's operators that the process has reported to run, after `breaches`."""
         return tuple(self._process.operators)

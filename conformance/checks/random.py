@@ -12,6 +12,7 @@ import math
 import warnings
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -150,12 +151,15 @@ def _allowed_means(rate: float, count: int, slack: float) -> tuple[float, float]
 
 
 def _check_neighbours(masked: MaskedOutput, draws: np.ndarray) -> None:
-    """Test along each axis that neighbours are equal as often as independent draws are."""
+    """Test along each axis that neighbours are equal as often as independent draws are.
+
+    Pairs begin at the even places, then at the odd ones: those of one test share no element.
+    """
     assert masked.keep_rate is not None
     equal_rate = masked.keep_rate**2 + (1 - masked.keep_rate) ** 2
-    for axis in range(draws.ndim):
-        half = draws.shape[axis] // 2
-        first, second = (draws.take(np.arange(half) * 2 + k, axis) for k in (0, 1))
+    for axis, start in product(range(draws.ndim), (0, 1)):
+        half = max(draws.shape[axis] - start, 0) // 2
+        first, second = (draws.take(np.arange(half) * 2 + start + k, axis) for k in (0, 1))
         if not first.size:
             continue
         share = float((first == second).mean())
@@ -163,15 +167,15 @@ def _check_neighbours(masked: MaskedOutput, draws: np.ndarray) -> None:
         low, high = _allowed_means(equal_rate, first.size, 2 * masked.slack)
         if not low <= share <= high:
             lines = (
-                _MASK, *_SINGLE, "half = mask.shape[along] // 2",
-                "a, b = (mask.take(np.arange(half) * 2 + k, along) for k in (0, 1))",
+                _MASK, *_SINGLE, "half = (mask.shape[along] - start) // 2",
+                "a, b = (mask.take(np.arange(half) * 2 + start + k, along) for k in (0, 1))",
                 'print("neighbours alike", (a == b).mean(), "of", a.size)',
                 "failed = not low <= (a == b).mean() <= high",
             )  # fmt: skip
             got = f"a share of {share:.6g} of {first.size}"
             allowed_text = f"{equal_rate:.4g}: from {low:.6g} to {high:.6g}"
             when = f"{masked.call_text}, along axis {axis}"
-            proof = _mask_proof(masked, lines, along=axis, low=low, high=high)
+            proof = _mask_proof(masked, lines, along=axis, start=start, low=low, high=high)
             fact = "neighbours that are both kept or both dropped"
             finding = fact_mismatch("random", fact, got, allowed_text, when=when)
             raise Failure(finding, proof)

@@ -9,7 +9,7 @@ import os
 import secrets
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import invalidate_caches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -194,7 +194,49 @@ def _load_subject(module: str, against: str, dtype: str, *, sealed: bool) -> Sub
     else:
         fast = _load_implementation(against, right, arguments, dtype)
     numerics = fast.numerics(dtype) if against == EXPORTED else None
-    return Subject(right, fast, lambda seed: [cast(x) for x in draw(seed)], numerics)
+    vary = _weights_setter(right, fast, against)
+    return Subject(right, fast, lambda seed: [cast(x) for x in draw(seed)], numerics, vary)
+
+
+def _weights_setter(right: Any, fast: Any, against: str) -> Callable[[int], None]:
+    """What gives a module and its implementation other weights for each seed.
+
+    Weights stay as they were drawn where only the module takes others: the implementation is a
+    function, was exported, or has other parameters.
+    """
+    import torch
+
+    from conformance.networks.weights import vary_state
+
+    if not isinstance(right, torch.nn.Module) or not right.state_dict():
+        return lambda seed: None
+    original = {name: x.clone() for name, x in right.state_dict().items()}
+    seeds: list[int] = []
+
+    def set_weights(seed: int) -> None:
+        if seeds == [seed]:
+            return
+        seeds[:] = [seed]
+        varied = vary_state(original, seed)
+        if against == COMPILED or _load_weights(fast, varied):
+            right.load_state_dict(varied)
+
+    return set_weights
+
+
+def _load_weights(fast: Any, state: Mapping[str, Any]) -> bool:
+    """Load weights into an implementation; False if it has not the same."""
+    import torch
+
+    from conformance.backends.implementation import takes_state
+    from conformance.networks.sealed_module import SealedModule
+
+    if isinstance(fast, SealedModule):
+        return fast.load(state)
+    if not isinstance(fast, torch.nn.Module) or not takes_state(fast, state):
+        return False
+    fast.load_state_dict(dict(state))
+    return True
 
 
 def _seal(against: str, right: Any, arguments: Sequence[Any], dtype: str) -> Any:

@@ -27,7 +27,7 @@ from conformance.model.case import Verdict
 from conformance.model.cause import NEEDS
 from conformance.model.limits import SEED_COUNT, Limits, memory_per_worker
 from conformance.model.protocols import KERNEL_BACKEND, SEALED_PREFIX
-from conformance.timing.workloads import plan_calls
+from conformance.timing.workloads import FAILED, NOT_TIMED, TimedCall, plan_calls
 
 WRONG = ("failed", "crashed", "hung")
 MAX_TIMED_CALLS = 3
@@ -101,6 +101,19 @@ class Speed:
     ratio: float | None
     low: float | None
     high: float | None
+
+
+@dataclass(frozen=True)
+class TimedFault:
+    """What is wrong with a call that was to be timed.
+
+    Args:
+        kind: `"wrong"`, or one of `breaches.KINDS`.
+    """
+
+    kind: str
+    text: str
+    item: TimedCall
 
 
 @dataclass(frozen=True)
@@ -195,8 +208,9 @@ def examine(
             on_verdict(item, verdicts[-1])
         score = _make_score(examination, offer, verdicts, seed)
         if score.verdict == "right":
-            speeds = _time_calls(child, score.layers, examination.dtypes[0], offer.devices)
+            speeds, faults = _time_calls(child, score.layers, examination.dtypes[0], offer.devices)
             score = dataclasses.replace(score, speed=speeds)
+            score = _with_timed_faults(score, faults) if faults else score
     finally:
         engine.close()
     return dataclasses.replace(score, seconds=round(time.perf_counter() - started, 1))
@@ -288,18 +302,48 @@ def _size(verdict: Verdict) -> float:
 
 def _time_calls(
     child: Child, layers: Sequence[str], dtype: str, devices: Sequence[str]
-) -> tuple[Speed, ...]:
-    """Time the first calls of usual sizes for which the kernel's answers are right."""
+) -> tuple[tuple[Speed, ...], tuple[TimedFault, ...]]:
+    """Time the first calls of usual sizes, which are larger than the cases, and judge them."""
     speeds: list[Speed] = []
+    faults: list[TimedFault] = []
     for item in plan_calls("small", layers=layers, dtypes=(dtype,), devices=devices):
-        if item.direction != "forward" or len(speeds) == MAX_TIMED_CALLS:
+        if item.direction != "forward" or len(speeds) == MAX_TIMED_CALLS or faults:
             continue
         request = {"benchmark": dataclasses.asdict(item), "set": "small"}
         try:
             line: Mapping[str, Any] = child.ask(request).get("line", {})
-        except (ChildDied, ChildError):
+        except ChildDied as error:
+            faults.append(TimedFault("wrong", str(error), item))
             continue
-        if line.get("status") == "timed":
+        except ChildError:
+            continue
+        status = str(line.get("status", "")).removeprefix(NOT_TIMED)
+        if status == "timed":
             numbers = [line.get(name) for name in ("ratio", "ratio_low", "ratio_high")]
             speeds.append(Speed(item.layer, item.name, item.dtype, line["seconds"], *numbers))
-    return tuple(speeds)
+        elif status in KINDS or status.startswith(FAILED):
+            kind = status if status in KINDS else "wrong"
+            faults.append(TimedFault(kind, str(line.get("message") or status), item))
+    return tuple(speeds), tuple(faults)
+
+
+def _with_timed_faults(score: Score, faults: Sequence[TimedFault]) -> Score:
+    """The score of a kernel that is right on small cases, and not on calls of usual sizes."""
+    breaches: dict[str, tuple[str, ...]] = {
+        kind: tuple(fault.text for fault in faults if fault.kind == kind)
+        for kind in KINDS
+        if any(fault.kind == kind for fault in faults)
+    }
+    first = faults[0]
+    call = f"{first.item.layer}, {first.item.name}, {first.item.dtype}"
+    return dataclasses.replace(
+        score,
+        verdict=next(iter(breaches), "wrong"),
+        breaches=breaches,
+        checked=score.checked + len(faults),
+        failed=score.failed + len(faults),
+        share=1 - (score.failed + len(faults)) / (score.checked + len(faults)),
+        items={**score.items, "failed": score.items.get("failed", 0) + len(faults)},
+        smallest=SmallestFailure(first.item.id, call, first.text),
+        speed=(),
+    )

@@ -65,6 +65,7 @@ class NetworkBounds:
         trace: the layers and operators that it runs.
         numerics: what the implementation may do; None = nothing is declared.
         evaluations: of the same steps, if they are known: the true one, then the samples.
+        seed: of the signs and elements that are drawn; who judges strangers keeps it secret.
     """
 
     def __init__(
@@ -72,8 +73,10 @@ class NetworkBounds:
         trace: Trace,
         numerics: Numerics | None = None,
         evaluations: Sequence[Evaluation] = (),
+        seed: int = 0,
     ) -> None:
         self._trace, self._numerics, self._known_samples = trace, numerics, list(evaluations[1:])
+        self._seed = seed
         self._element_bounds: dict[Any, _ProbeBound] = {}
         self._true = evaluations[0] if evaluations else evaluate_trace(trace, self._precision)
 
@@ -115,7 +118,8 @@ class NetworkBounds:
         ratio = suspicion = 0.0
         worst: tuple[float, Probe, float] | None = None
         elements = [
-            (probe, self._element_bound(probe)) for probe in element_probes(self._outputs, errors)
+            (probe, self._element_bound(probe))
+            for probe in element_probes(self._outputs, errors, self._scales, self._seed)
         ]
         bounds = [*self._sign_bounds, *elements]
         for probe, bound in bounds:
@@ -168,7 +172,7 @@ class NetworkBounds:
             if call.number >= len(answers) or not call.outputs:
                 continue
             part = replace(self._trace, outputs=call.outputs, tensors=call.tensors)
-            bounds = NetworkBounds(part, self._numerics, [self._true, *self._samples])
+            bounds = NetworkBounds(part, self._numerics, [self._true, *self._samples], self._seed)
             fault = "" if bounds.uncertified else bounds.find_fault(answers[call.number])
             if fault:
                 again = f", call {call.number + 1}" if call.number else ""
@@ -192,6 +196,27 @@ class NetworkBounds:
             for seed in range(SAMPLE_PAIRS)
             for direction in (1.0, -1.0)
         ]
+
+    @cached_property
+    def _scales(self) -> list[np.ndarray]:
+        """How far correct answers stray at each element of an output, roughly.
+
+        That is the rounding of the last step, and the largest distance of a sample.
+        """
+        own = {
+            index: result.error
+            for evaluated in self._true.steps
+            for index, result in evaluated.results
+        }
+        scales = []
+        for index, value in zip(self._trace.outputs, self._outputs, strict=True):
+            scale = np.broadcast_to(own.get(index, 0.0), value.shape).astype(np.float64)
+            for sample in self._samples:
+                with np.errstate(invalid="ignore"):
+                    distance = np.abs(np.asarray(sample.values[index], np.float64) - value)
+                scale = np.maximum(scale, np.where(np.isfinite(distance), distance, 0.0))
+            scales.append(np.nan_to_num(scale))
+        return scales
 
     def _find_problems(self) -> Iterator[str]:
         """The problems of the steps on which an output depends, or that the program reads."""
@@ -275,7 +300,7 @@ class NetworkBounds:
 
     @cached_property
     def _sign_bounds(self) -> list[tuple[Probe, _ProbeBound]]:
-        return [(probe, self._bound_of(probe)) for probe in sign_probes(self._outputs)]
+        return [(probe, self._bound_of(probe)) for probe in sign_probes(self._outputs, self._seed)]
 
     def _element_bound(self, probe: Probe) -> _ProbeBound:
         """The bound of one element; it is kept, as answers are often wrong at the same places."""
@@ -312,7 +337,13 @@ def _random_signs(seed: int, direction: float) -> Callable[[Sequence[int]], np.n
 
 
 def _errors(answer: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """Answer − wanted: 0 for equal infinities and for NaN, ∞ where only one is finite."""
+    """Answer − wanted: 0 for equal infinities and for NaN, ∞ where only one is finite.
+
+    Whole numbers that differ are at least 1 apart, though float64 may not tell them apart.
+    """
+    if answer.dtype.kind in "biu" and wanted.dtype.kind in "biu":
+        apart = np.abs(np.asarray(answer, np.float64) - np.asarray(wanted, np.float64))
+        return np.where(answer == wanted, 0.0, np.maximum(apart, 1.0))
     with np.errstate(invalid="ignore"):
         same = (answer == wanted) | (np.isnan(answer) & np.isnan(wanted))
         error = np.where(same, 0.0, np.asarray(answer, np.float64) - wanted)
@@ -339,7 +370,11 @@ def _quotient(error: float, bound: float) -> float:
 
 
 def trace_bounds(
-    target: Any, arguments: Sequence[Any], keywords: Mapping[str, Any], numerics: Numerics | None
+    target: Any,
+    arguments: Sequence[Any],
+    keywords: Mapping[str, Any],
+    numerics: Numerics | None,
+    seed: int = 0,
 ) -> NetworkBounds:
     """Run a module or function of tensors once, and derive what it must return."""
-    return NetworkBounds(record(target, arguments, keywords, numerics), numerics)
+    return NetworkBounds(record(target, arguments, keywords, numerics), numerics, seed=seed)

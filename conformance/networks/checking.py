@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 
+from conformance.backends.implementation import (
+    changed_inputs,
+    copy_inputs,
+    require_plain_tensors,
+)
 from conformance.model.case import Numerics, Unsupported
 from conformance.networks.bounds import NetworkBounds, trace_bounds
 from conformance.networks.intermediates import run_modules
@@ -25,12 +30,14 @@ class Subject:
         fast: the implementation, called with the same inputs.
         inputs: seed → inputs.
         numerics: what the implementation may do.
+        set_weights: gives both of them the weights of a seed, if both take weights.
     """
 
     module: Callable[..., Any]
     fast: Callable[..., Any]
     inputs: Callable[[int], Inputs]
     numerics: Numerics | None = None
+    set_weights: Callable[[int], None] = lambda seed: None
 
 
 @dataclass(frozen=True)
@@ -71,6 +78,10 @@ REGIMES: dict[str, Callable[[Any, torch.Generator], Any]] = {
 }
 """How floating-point inputs are changed; whole numbers come first when a failure is shrunk."""
 LAYOUTS = ("contiguous", "transposed")
+LARGER_BATCH = -1
+"""A batch of one more than twice the given size."""
+MAX_LARGER_ELEMENTS = 1 << 24
+"""Elements of an input in such a batch, at most."""
 
 
 def plan_calls(seeds: Sequence[int]) -> Iterator[CheckedCall]:
@@ -78,19 +89,23 @@ def plan_calls(seeds: Sequence[int]) -> Iterator[CheckedCall]:
     for seed in seeds:
         for regime in REGIMES:
             yield CheckedCall(seed, regime, None, LAYOUTS[0])
-    for batch in (1, 3):
+    for batch in (1, 3, LARGER_BATCH):
         yield CheckedCall(seeds[0], "as given", batch, LAYOUTS[0])
     yield CheckedCall(seeds[0], "as given", None, LAYOUTS[1])
 
 
 def check_call(subject: Subject, call: CheckedCall) -> CheckedCall | None:
     """Make one call, and judge its answer; None if the module itself refuses these inputs."""
+    try:
+        subject.set_weights(call.seed)
+    except Exception as error:
+        return replace(call, status="wrong", text=_raised_text(error))
     inputs = make_inputs(subject, call)
     if inputs is None:
         return None
     call = replace(call, shapes=tuple(tuple(x.shape) for x in inputs if torch.is_tensor(x)))
     try:
-        want: NetworkBounds = trace_bounds(subject.module, inputs, {}, subject.numerics)
+        want: NetworkBounds = trace_bounds(subject.module, inputs, {}, subject.numerics, call.seed)
     except (RuntimeError, ValueError, TypeError, IndexError) as error:
         # The given inputs must work; a changed batch may be one that the module does not take.
         if call.batch is not None:
@@ -98,21 +113,74 @@ def check_call(subject: Subject, call: CheckedCall) -> CheckedCall | None:
         return replace(call, status="not certified", text=f"the module raises: {error}")
     if want.uncertified:
         return replace(call, status="not certified", text="\n".join(want.uncertified))
+    wanted_form, writes = _call_module(subject.module, inputs)
+    given = copy_inputs(inputs)
     try:
         with torch.no_grad():
-            got = subject.fast(*_copied(inputs))
+            got = subject.fast(*given)
+        require_plain_tensors(got)
     except Unsupported as error:
         text = f"the implementation does not support it: {error}"
         return replace(call, status="not certified", text=text)
     except Exception as error:
-        text = f"it raises {type(error).__name__}: {str(error).partition(chr(10))[0]}"
-        return replace(call, status="wrong", text=text)
-    fault = want.find_fault(got)
+        return replace(call, status="wrong", text=_raised_text(error))
+    changed = set(changed_inputs(given, inputs)) - writes
+    fault = f"it changes input {min(changed)}" if changed else ""
+    fault = fault or _form_fault(got, wanted_form)
     if fault:
         return replace(call, status="wrong", text=fault)
-    margin = want.examine(got)
+    tensors = list(_tensors_in(got, wanted_form))
+    fault = want.find_fault(tensors)
+    if fault:
+        return replace(call, status="wrong", text=fault)
+    margin = want.examine(tensors)
     status = "suspicious" if margin.suspicion > 1 else "right"
     return replace(call, status=status, margin=margin)
+
+
+def _raised_text(error: Exception) -> str:
+    return f"it raises {type(error).__name__}: {str(error).partition(chr(10))[0]}"
+
+
+def _call_module(module: Callable[..., Any], inputs: Inputs) -> tuple[Any, set[int]]:
+    """The form of what a module returns, and the places of the inputs that it changes."""
+    given = copy_inputs(inputs)
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        result = module(*given)
+    return _form(result), set(changed_inputs(given, inputs))
+
+
+def _form(value: Any) -> Any:
+    """The structure of a result: containers of `"tensor"` and of plain values.
+
+    Of a number that is not whole only the type counts, since it is computed.
+    """
+    if torch.is_tensor(value):
+        return "tensor"
+    if isinstance(value, Mapping):
+        return {str(name): _form(x) for name, x in value.items()}
+    if isinstance(value, (tuple, list)):
+        return tuple(map(_form, value))
+    return value if isinstance(value, (bool, int, str, type(None))) else type(value).__name__
+
+
+def _tensors_in(value: Any, form: Any) -> Iterator[Any]:
+    """The tensors of a result of a form, in the order of the form."""
+    if form == "tensor":
+        yield value
+    elif isinstance(form, Mapping):
+        parts = {str(name): x for name, x in value.items()}
+        for name, part in form.items():
+            yield from _tensors_in(parts[name], part)
+    elif isinstance(form, tuple):
+        for x, part in zip(value, form, strict=True):
+            yield from _tensors_in(x, part)
+
+
+def _form_fault(got: Any, wanted: Any) -> str:
+    """How the structure of an answer differs; empty if it does not."""
+    form = _form(got)
+    return "" if form == wanted else f"it returns {form}, wanted {wanted}"
 
 
 def find_first_wrong(subject: Subject, failing: CheckedCall) -> CheckedCall:
@@ -121,17 +189,13 @@ def find_first_wrong(subject: Subject, failing: CheckedCall) -> CheckedCall:
     if inputs is None:
         return failing
     try:
-        outputs = run_modules(subject.fast, _copied(inputs))
+        outputs = run_modules(subject.fast, copy_inputs(inputs))
     except Exception:  # the call itself may have failed so
         return failing
     if not outputs:
         return failing
-    want = trace_bounds(subject.module, inputs, {}, subject.numerics)
+    want = trace_bounds(subject.module, inputs, {}, subject.numerics, failing.seed)
     return replace(failing, first_wrong=want.find_first_fault(outputs))
-
-
-def _copied(inputs: Inputs) -> list[Any]:
-    return [x.clone() if torch.is_tensor(x) else x for x in inputs]
 
 
 def make_inputs(subject: Subject, call: CheckedCall) -> list[Any] | None:
@@ -145,9 +209,12 @@ def make_inputs(subject: Subject, call: CheckedCall) -> list[Any] | None:
     tensors = [x for x in inputs if torch.is_tensor(x)]
     if call.batch is not None:
         sizes = {x.shape[0] if x.ndim else 0 for x in tensors}
-        if len(sizes) != 1 or 0 in sizes or sizes == {call.batch}:
+        batch = 2 * min(sizes, default=0) + 1 if call.batch == LARGER_BATCH else call.batch
+        if len(sizes) != 1 or 0 in sizes or sizes == {batch}:
             return None
-        places = torch.arange(call.batch) % min(sizes)
+        if any(x.numel() * batch > MAX_LARGER_ELEMENTS * min(sizes) for x in tensors):
+            return None
+        places = torch.arange(batch) % min(sizes)
         inputs = [x[places] if torch.is_tensor(x) else x for x in inputs]
     if call.layout == "transposed":
         inputs = [

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-SIGN_PROBES, ELEMENT_PROBES = 16, 16
+SIGN_PROBES, RANKED_ELEMENTS, DRAWN_ELEMENTS = 16, 8, 4
+"""Numbers of probes of signs, of elements by each ranking, and of elements that are drawn."""
 
 
 @dataclass(frozen=True)
@@ -46,9 +47,9 @@ class Probe:
     place: tuple[int, ...] | None = None
 
 
-def sign_probes(values: Sequence[np.ndarray]) -> Iterator[Probe]:
+def sign_probes(values: Sequence[np.ndarray], seed: int) -> Iterator[Probe]:
     """Random signs of all elements whose true value is finite; the same for every answer."""
-    generator = np.random.default_rng(0)
+    generator = np.random.default_rng(seed)
     for _ in range(SIGN_PROBES):
         yield Probe([generator.choice([-1.0, 1.0], x.shape) * np.isfinite(x) for x in values])
 
@@ -60,22 +61,37 @@ def element_probe(values: Sequence[np.ndarray], output: int, place: tuple[int, .
     return Probe(weights, output, place)
 
 
-def element_probes(values: Sequence[np.ndarray], errors: Sequence[np.ndarray]) -> Iterator[Probe]:
-    """The elements with the largest errors, and with the largest relative errors.
+def element_probes(
+    values: Sequence[np.ndarray],
+    errors: Sequence[np.ndarray],
+    scales: Sequence[np.ndarray],
+    seed: int,
+) -> Iterator[Probe]:
+    """The elements with the largest errors, and a few that are drawn.
+
+    Three rankings choose: the error itself, the error relative to the value, and the error relative
+    to how far a correct answer strays there. An element that must be exact comes first in the last.
 
     Args:
         values: the true values of the outputs.
         errors: those of an answer.
+        scales: how far correct answers stray, roughly.
+        seed: of the elements that are drawn.
     """
+    generator = np.random.default_rng((seed, 1))
     places: dict[tuple[int, int], None] = {}
-    for k, (value, error) in enumerate(zip(values, errors, strict=True)):
+    for k, (value, error, scale) in enumerate(zip(values, errors, scales, strict=True)):
         size = np.where(np.isfinite(value), np.abs(value), 0.0)
         typical = float(np.sqrt(np.mean(np.square(size)))) if size.size else 0.0
         # The constants only choose which elements are looked at: not always those nearest to 0.
         relative = np.abs(error) / (size + 1e-3 * typical + 1e-300)
-        for score in (np.abs(error), relative):
-            order = np.argsort(-score, axis=None, kind="stable")[: ELEMENT_PROBES // 2]
+        strayed = np.abs(error) / (scale + 1e-300)
+        for score in (np.abs(error), relative, strayed):
+            order = np.argsort(-score, axis=None, kind="stable")[:RANKED_ELEMENTS]
             places |= {(k, int(flat)): None for flat in order}
+        if value.size:
+            drawn = generator.integers(0, value.size, DRAWN_ELEMENTS)
+            places |= {(k, int(flat)): None for flat in drawn}
     for k, flat in places:
         place = np.unravel_index(flat, values[k].shape)
         yield element_probe(values, k, tuple(int(i) for i in place))

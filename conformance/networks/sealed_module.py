@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
 
 from conformance.backends.delegation import base_name, find_delegated, operators_of
-from conformance.backends.implementation import ModuleSettings, set_module
+from conformance.backends.implementation import ModuleSettings, copy_inputs, set_module
 from conformance.backends.sealed import SealedBackend
 from conformance.backends.sealed_messages import SealedError
 from conformance.backends.sealed_process import Native
-from conformance.model.breaches import DELEGATES
+from conformance.model.breaches import CHANGES, DELEGATES
 from conformance.model.case import Call
 from conformance.model.protocols import MODULE_BACKEND
 
@@ -41,22 +44,45 @@ class SealedModule:
         state = module.state_dict() if isinstance(module, torch.nn.Module) else {}
         self._call = Call("implementation", {"*": tuple(arguments)}, state, settings.dtype, "cpu")
         self._layer: Any = None
+        self._earlier: list[tuple[Native, np.ndarray]] = []
 
     def __call__(self, *inputs: Any) -> Any:
-        """Call the implementation, and return its outputs as tensors of this process."""
+        """Call the implementation, and return its outputs as tensors of this process.
+
+        The inputs are changed as it changed them.
+        """
         # A module may run other operators for other inputs.
-        self._needed.add(operators_of(self._module, inputs))
+        self._needed.add(operators_of(self._module, copy_inputs(inputs)))
         try:
             if self._layer is None:
                 self._layer = self._backend.build(self._call)
-            return _as_tensors(self._layer, self._layer(*inputs))
+            result, changed = self._layer(*inputs)
+            for k in changed:
+                inputs[k].add_(1)
+            return self._as_tensors(result)
         except SealedError:
-            self._layer = None  # its process has ended
+            self._layer, self._earlier = None, []  # its process has ended
             raise
         except BaseException as error:
             if isinstance(error, Exception):
                 raise
             raise SealedError(f"it raised {type(error).__name__}") from error
+
+    def load(self, state: Mapping[str, Any]) -> bool:
+        """Build the implementation anew with another state; False if it takes none of a module."""
+        self.compare_earlier()
+        self._call = replace(self._call, state=dict(state))
+        self._layer = self._backend.build(self._call)
+        return set(self._layer.state()) == set(state)
+
+    def compare_earlier(self) -> None:
+        """Note a breach if an output of an earlier call is no longer what it was."""
+        earlier, self._earlier = self._earlier, []
+        with suppress(SealedError):
+            for native, array in earlier if self._layer is not None else ():
+                if not np.array_equal(self._layer.get(native), array, equal_nan=_has_nan(array)):
+                    self._backend.note_breach(CHANGES, "an output changes with a later call")
+                    break
 
     def close(self) -> None:
         """End the process."""
@@ -68,6 +94,7 @@ class SealedModule:
         Args:
             allowed: operators of torch that it may call.
         """
+        self.compare_earlier()
         texts_by_kind: dict[str, tuple[str, ...]] = {}
         for kind, text in self._backend.breaches():
             texts_by_kind[kind] = (*texts_by_kind.get(kind, ()), text)
@@ -78,13 +105,17 @@ class SealedModule:
             texts_by_kind[DELEGATES] = (*texts_by_kind.get(DELEGATES, ()), *delegated)
         return texts_by_kind
 
+    def _as_tensors(self, value: Any) -> Any:
+        if isinstance(value, Native):
+            array, dtype = self._layer.get(value), self._layer.dtype(value)
+            self._earlier.append((value, array.copy()))
+            return torch.from_numpy(array).to(getattr(torch, dtype))
+        if isinstance(value, (tuple, list)):
+            return tuple(map(self._as_tensors, value))
+        if isinstance(value, Mapping):
+            return {name: self._as_tensors(x) for name, x in value.items()}
+        return value
 
-def _as_tensors(layer: Any, value: Any) -> Any:
-    if isinstance(value, Native):
-        array, dtype = layer.get(value), layer.dtype(value)
-        return torch.from_numpy(array).to(getattr(torch, dtype))
-    if isinstance(value, (tuple, list)):
-        return tuple(_as_tensors(layer, x) for x in value)
-    if isinstance(value, Mapping):
-        return {name: _as_tensors(layer, x) for name, x in value.items()}
-    return value
+
+def _has_nan(array: np.ndarray) -> bool:
+    return array.dtype.kind in "fc"

@@ -26,7 +26,7 @@ from conformance.timing.operands import TimedArrays
 from conformance.timing.peaks import Peak, measure_peak
 from conformance.timing.rounds import TimedSide, Times, median_and_iqr, median_interval, time_rounds
 from conformance.timing.verification import VacuousBound, Verifier
-from conformance.timing.workloads import WORKLOADS, TimedCall
+from conformance.timing.workloads import FAILED, NOT_TIMED, WORKLOADS, TimedCall
 
 # Seconds of rounds for one call.
 SECONDS = {"small": 0.25, "full": 1.5}
@@ -65,7 +65,7 @@ class Bench:
             return _untimed_line(item, "not verified", str(void)), ()
         except Failure as failure:
             checked = "values" if item.direction == "forward" else "gradients"
-            return _untimed_line(item, f"failed {checked}", str(failure)), ()
+            return _untimed_line(item, f"{FAILED}{checked}", str(failure)), ()
 
     def _measure(self, item: TimedCall, set_name: str) -> tuple[Benchmark, tuple[float, ...]]:
         if not is_offered(self.backend, item.layer, item.dtype, item.device):
@@ -275,7 +275,7 @@ def _load_sealed_torch() -> Backend:
 def _untimed_line(item: TimedCall, reason: str, message: str = "") -> Benchmark:
     return Benchmark(
         item.layer, item.name, item.dtype, item.device, item.direction,
-        status=f"not timed: {reason}", message=message or None,
+        status=f"{NOT_TIMED}{reason}", message=message or None,
     )  # fmt: skip
 
 

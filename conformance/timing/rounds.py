@@ -116,7 +116,7 @@ def time_rounds(
     Args:
         own, reference: the two sides.
         make_arrays: makes the arrays of one call; every call of every round gets new arrays.
-        generator: chooses the orders and the sample.
+        generator: chooses the orders and the sample; the code under test must not know it.
         seconds: total time to spend; at least `MIN_BLOCKS` blocks run in any case.
         size: bytes of one call's inputs.
         note: called with the index of each block.
@@ -137,37 +137,46 @@ def time_rounds(
             note(block)
             if not orders:
                 orders = [bool(x) for x in generator.permutation([0, 1])]
-            last_call = _time_block(times, sides, make_arrays, first=orders.pop())
+            sample = _time_block(times, sides, make_arrays, generator, first=orders.pop())
             block += 1
-            # Reservoir sampling: each block's last call becomes the sample with equal probability.
+            # Reservoir sampling: a call of each block becomes the sample with equal probability.
             if generator.integers(0, block) == 0:
-                times.sample = last_call
+                times.sample = sample
     return times
 
 
 def _time_block(
-    times: Times, sides: Sequence[TimedSide], make_arrays: Callable[[], Any], *, first: bool
+    times: Times,
+    sides: Sequence[TimedSide],
+    make_arrays: Callable[[], Any],
+    generator: np.random.Generator,
+    *,
+    first: bool,
 ) -> tuple[Any, Any]:
-    """Time one block; return the arrays and outputs of the own side's last call."""
+    """Time one block; return the arrays and outputs of one of the own side's calls.
+
+    The call is drawn after all are done, so that none can be skipped.
+    """
     order = [0, 0]
     if len(sides) > 1:
         order = [0, 1, 1, 0] if first else [1, 0, 0, 1]
     arrays = [[make_arrays() for _ in range(times.calls)] for _ in range(2)]
     seconds_by_side: tuple[list[float], list[float]] = ([], [])
-    last_call: tuple[Any, Any] = (None, None)
+    sample: tuple[Any, Any] = (None, None)
     for k in order:
         call_arrays = arrays[len(seconds_by_side[k])]
         batch = [sides[k].put(arrays_of_call) for arrays_of_call in call_arrays]
         seconds, outputs = sides[k].run(batch)
         seconds_by_side[k].append(seconds)
         if k == 0:
-            last_call = (call_arrays[-1], outputs[-1])
+            place = int(generator.integers(0, len(outputs)))
+            sample = (call_arrays[place], outputs[place])
     own, reference = seconds_by_side
     times.own += own
     times.reference += reference
     if reference:
         times.ratios.append(math.sqrt(math.prod(own) / math.prod(reference)))
-    return last_call
+    return sample
 
 
 def _warm_up(side: TimedSide, make_arrays: Callable[[], Any]) -> float:

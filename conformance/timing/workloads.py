@@ -12,6 +12,10 @@ SETS = ("none", "small", "full")
 PASSES = ("forward", "forward+backward")
 
 
+NOT_TIMED, FAILED = "not timed: ", "failed "
+"""How the status of a call that has no time begins, and its reason where an answer is wrong."""
+
+
 @dataclass(frozen=True)
 class TimedCall:
     """One call to time: the subject of one benchmark line.

@@ -51,7 +51,7 @@ def _check(capsys: Any, new: str, *options: str) -> tuple[int, str]:
 def test_a_right_implementation_passes(capsys: Any, dtype: str) -> None:
     status, out = _check(capsys, NEW, "--dtype", dtype, "--seeds", "2")
     assert status == 0
-    assert out.startswith("right: of 13 calls 13 right\n")
+    assert out.startswith("right: of 14 calls 14 right\n")
 
 
 @pytest.mark.parametrize(
@@ -83,6 +83,37 @@ def test_a_layout_or_a_batch_that_is_read_wrong_is_seen(capsys: Any) -> None:
     status, out = _check(capsys, NEW.replace("self.linear(x)", "self.linear(x[:3])"))
     assert status == 1
     assert "shape" in out
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        # The weights of the first seed; others are right by the same names.
+        ("self.linear = nn.Linear(width, 2 * width)", ("self.linear = nn.Linear(width, 2 * width)\n"
+         "        self.linear.forward = torch.nn.functional.linear.__get__(None) if False else "
+         "(lambda x, w=self.linear.weight.detach().clone(), b=self.linear.bias.detach().clone(): "
+         "torch.nn.functional.linear(x, w, b))"), "largest error"),
+        ("return torch", ("x.fill_(7) if x.abs().max() < 0 else x.add_(1).sub_(1 + 1e-3)\n"
+         "        return torch"), "it changes input 0"),
+        (".mean(-1)", ".mean(-1).as_subclass(type('Lie', (torch.Tensor,), {}))",
+         "it returns a tensor of its own class, Lie"),
+        (".mean(-1)", ".mean(-1) * (torch.arange(len(x)) < 8)", "largest error"),
+        (".mean(-1)", ".mean(-1), 1", "it returns ('tensor', 1), wanted tensor"),
+    ],
+    ids=["weights", "input", "class", "rows", "structure"],
+)  # fmt: skip
+def test_what_an_attack_hid_is_seen(capsys: Any, old: str, new: str, said: str) -> None:
+    status, out = _check(capsys, NEW.replace(old, new), "--seeds", "2")
+    assert status == 1
+    assert said in out
+
+
+def test_a_module_may_return_numbers_beside_tensors(capsys: Any) -> None:
+    model = MODEL.replace(".mean(-1)", ".mean(-1), len(x), 0.5")
+    Path("model.py").write_text(model)
+    new = model.split("def get_inputs")[0].replace("Model(", "ModelNew(")
+    assert _check(capsys, new, "--seeds", "1")[0] == 0
+    assert "wanted ('tensor', 1, 'float')" in _check(capsys, new.replace("len(x)", "7"))[1]
 
 
 def test_json_has_every_call(capsys: Any) -> None:
@@ -172,7 +203,7 @@ def test_onnx_runtime_is_an_implementation(capsys: Any) -> None:
 
     Path("model.py").write_text(DEEP)
     assert main(["check-module", "model.py", "--against", "onnxruntime", "--seeds", "1"]) == 0
-    assert "8 right" in capsys.readouterr().out
+    assert "9 right" in capsys.readouterr().out
     torch.manual_seed(0)
     module = nn.Sequential(nn.Linear(4, 4), nn.GELU(), nn.Linear(4, 2)).eval()
     x = torch.randn(3, 4)
@@ -241,7 +272,7 @@ class ModelNew(Own):
 def test_a_sealed_implementation_that_does_its_own_work_is_right(capsys: Any) -> None:
     status, out = _check(capsys, OWN_WORK, "--isolation", "sealed", "--seeds", "1", "--seed", "5")
     assert status == 0
-    assert out.startswith("right: of 8 calls 8 right\n")
+    assert out.startswith("right: of 9 calls 9 right\n")
     assert out.endswith("seed 5\n")
 
 
@@ -253,6 +284,21 @@ def test_a_sealed_implementation_that_lets_torch_work_is_named(capsys: Any) -> N
     assert {call["status"] for call in data["calls"]} == {"right"}
     assert "aten::addmm" in data["breaches"]["delegates"]
     assert _check(capsys, NEW, *options, "--allow", "aten::addmm")[0] == 0
+
+
+def test_one_buffer_for_all_answers_is_named(capsys: Any) -> None:
+    reused = OWN_WORK.replace(
+        "return torch.from_numpy(np.array(y).mean(-1)).to(x.dtype)",
+        "made = torch.from_numpy(np.array(y).mean(-1)).to(x.dtype)\n"
+        "        self.kept = getattr(self, 'kept', made)\n"
+        "        if self.kept.shape != made.shape:\n"
+        "            return made\n"
+        "        return self.kept.copy_(made)",
+    )
+    status, out = _check(capsys, reused, "--isolation", "sealed", "--seeds", "1", "--json")
+    data = json.loads(out)
+    assert (status, data["verdict"]) == (1, "changes its answer")
+    assert {call["status"] for call in data["calls"]} == {"right"}
 
 
 def test_answers_that_are_kept_by_address_are_wrong(capsys: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -473,3 +474,32 @@ def test_a_leaf_pulls_back_what_it_gets() -> None:
     x = leaf(np.ones(2), Precision.of("float32"))
     cotangent = Rounded(np.full(2, 3.0), np.zeros(2), x.precision)
     assert pull_back([x], [cotangent], [x])[0].value.tolist() == [3.0, 3.0]
+
+
+def test_an_error_cannot_hide_behind_errors_that_are_permitted() -> None:
+    """An attack on the judge: late sums err as much as they may, so that no other is looked at."""
+    x = torch.from_numpy(np.random.default_rng(3).standard_normal(8000)).float()
+    network = partial(torch.cumsum, dim=0)
+    sums = np.cumsum(x.double().numpy())
+    permitted = 0.4 * np.arange(8000) * 2.0**-24 * np.abs(x.double().numpy()).cumsum()
+    size = np.abs(sums) + 1e-3 * np.sqrt(np.mean(sums**2))
+    largest, relative = (np.argsort(-score)[:30] for score in (permitted, permitted / size))
+    answer = sums.copy()
+    chosen = np.union1d(largest, relative)
+    answer[chosen] += permitted[chosen]
+    least = np.minimum(
+        0.9 * permitted[largest].min(), 0.9 * (permitted / size)[relative].min() * size
+    )[:200]
+    answer[:200] -= np.clip(sums[:200], -least, least)
+    want = trace_bounds(network, (x,), {}, None)
+    assert not want.find_fault(network(x))
+    margin = want.examine(torch.from_numpy(answer).float())
+    assert margin.ratio > 1
+    assert margin.place[0] < 200
+
+
+def test_whole_numbers_beyond_float64_are_compared_exactly() -> None:
+    x = torch.tensor([2**62 + 1, 7])
+    want = trace_bounds(lambda x: x.flip(0), (x,), {}, None)
+    assert not want.find_fault(x.flip(0))
+    assert want.find_fault(torch.tensor([7, 2**62]))

@@ -304,3 +304,14 @@ def functional_dropout_vmap_never_the_same(input, p=0.5, training=True, inplace=
 def _is_batched(x):
     """Whether a tensor is one slice of vmap."""
     return torch._C._functorch.is_batchedtensor(x)
+
+
+@plant("dropout-odd-neighbours-share-a-draw", "functional.dropout", "random")
+def dropout_odd_neighbours_share_a_draw(input, p=0.5, training=True, inplace=False):
+    """The elements 1 and 2, 3 and 4, and so on are kept or dropped together."""
+    if not training or not 0 < p < 1:
+        return functional.dropout(input, p, training, inplace)
+    draws = torch.rand(input.numel() // 2 + 1) >= p
+    kept = draws.repeat_interleave(2)[1 : input.numel() + 1].reshape(input.shape).to(input.dtype)
+    scaled = input * kept / (1 - p)
+    return input.copy_(scaled) if inplace else scaled
