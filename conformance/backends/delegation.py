@@ -141,8 +141,8 @@ def find_delegated(needed: Collection[str], ran: Collection[str]) -> tuple[str, 
     """The operators to which an implementation leaves the work of a module.
 
     It does so if they cover everything that the module's own operators do. What a module of one
-    operator does, any operator that computes may do in parts; those of a larger one are compared
-    by what they do, as a product or a softmax.
+    operator does, any operator that computes may do in parts. Those of a larger module are compared
+    by what they do: a product, a softmax.
 
     Args:
         needed, ran: names of the operators that the module and the implementation call.

@@ -15,12 +15,12 @@ from typing import Any
 import msgspec
 import numpy as np
 import torch
+from torch.utils._pytree import tree_leaves
 
 from conformance.backends.foreign_calls import HOOKS
 from conformance.backends.kernel import import_function
 from conformance.backends.kernel_folder import import_file
 from conformance.backends.operators import dtype_name
-from conformance.bounding.operands import leaves_in
 from conformance.model.case import Call
 from conformance.model.untrusted import type_name
 
@@ -167,7 +167,7 @@ def require_plain_tensors(result: Any) -> None:
     Raises:
         TypeError: if it holds one.
     """
-    for x in leaves_in(result):
+    for x in tree_leaves(result):
         if isinstance(x, torch.Tensor) and type(x) not in (torch.Tensor, torch.nn.Parameter):
             raise TypeError(f"it returns a tensor of its own class, {type_name(x)}")
 

@@ -71,6 +71,7 @@ WITH_TORCH = {
     "conformance.networks.step_oracles",
     "conformance.networks.checking",
     "conformance.networks.sealed_module",
+    "conformance.networks.weights",
     "conformance.commands.check_module",
 } | {
     f"conformance.backends.{name}"
