@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -20,36 +21,40 @@ CORPORA = {
     "test_an_honest_kernel_is_right": "honest kernels",
     "test_an_implementation_of_a_module": "modules",
 }
-ADMITTED = "admitted"
-"""The verdict of a cheat of which the threat model says that it is not seen."""
+FAILED, ADMITTED = "failed", "admitted"
+"""A test that failed; a cheat of which the threat model says that it is not seen."""
 
 
-def read_verdicts(path: Path) -> dict[str, dict[str, str]]:
-    """The verdict of each name, by corpus.
+def read_verdicts(paths: Sequence[Path]) -> dict[str, dict[str, str]]:
+    """The verdict of each name, by corpus; a later file replaces what an earlier one says.
 
     Raises:
         ValueError: if a test failed or none ran.
     """
     verdicts: dict[str, dict[str, str]] = {}
-    # The file was written by pytest on this machine.
-    for case in ElementTree.parse(path).getroot().iter("testcase"):
-        test, _, name = case.attrib["name"].removesuffix("]").partition("[")
-        corpus = CORPORA.get(test)
-        if corpus is None:
-            continue
-        if case.find("failure") is not None or case.find("error") is not None:
-            raise ValueError(f"{case.attrib['name']} failed")
-        found = case.find("properties/property[@name='verdict']")
-        is_admitted = case.find("skipped") is not None
-        verdict = "" if found is None else found.attrib["value"]
-        if corpus == "modules":
-            folder, _, implementation = name.rpartition("-")
-            corpus = f"modules: {implementation}"
-            name = folder
-        verdicts.setdefault(corpus, {})[name] = ADMITTED if is_admitted else verdict
-    if not verdicts:
-        raise ValueError(f"{path} has no test of the corpus")
+    for path in paths:
+        for case in ElementTree.parse(path).getroot().iter("testcase"):
+            test, _, name = case.attrib["name"].removesuffix("]").partition("[")
+            corpus = CORPORA.get(test)
+            if corpus is None:
+                continue
+            if corpus == "modules":
+                name, _, implementation = name.rpartition("-")
+                corpus = f"modules: {implementation}"
+            verdicts.setdefault(corpus, {})[name] = _verdict(case)
+    failed = [name for names in verdicts.values() for name, x in names.items() if x == FAILED]
+    if failed or not verdicts:
+        raise ValueError(f"failed: {', '.join(failed)}" if failed else "no test of the corpus")
     return {corpus: dict(sorted(verdicts[corpus].items())) for corpus in sorted(verdicts)}
+
+
+def _verdict(case: ElementTree.Element) -> str:
+    if case.find("failure") is not None or case.find("error") is not None:
+        return FAILED
+    if case.find("skipped") is not None:
+        return ADMITTED
+    found = case.find("properties/property[@name='verdict']")
+    return "" if found is None else found.attrib["value"]
 
 
 def section() -> str:
@@ -60,10 +65,10 @@ def section() -> str:
         words = ", ".join(f"{n} {verdict}" for verdict, n in counts.most_common())
         rows.append([corpus, len(verdicts), words])
     return f"""\
-What the sealed [judge](judging.md) says of the corpus in `tests/cheats`, in float32: kernels that
-look right and are not, or let others do the work; honest kernels of an odd kind; and modules in
-KernelBench's form, each with a right implementation, one whose numbers are off by less than 10⁻²,
-and a cheat. `{ADMITTED}` are cheats that the threat model names as not seen.
+What the sealed [judge](judging.md) says of the corpus in `tests/cheats`, in float32. Cheating
+kernels look right and are not, or let others do the work; honest ones are of an odd kind. Modules
+have KernelBench's form. Each has a right implementation, one whose numbers are off by less than
+10⁻², and a cheat. `{ADMITTED}` are cheats that the threat model names as not seen.
 
 {table(["corpus", "judged", "verdicts"], rows)}"""
 
@@ -77,7 +82,7 @@ def full_page() -> str:
 
 
 if __name__ == "__main__":
-    write(DATA_FILE, WRITER, read_verdicts(Path(sys.argv[1])))
+    write(DATA_FILE, WRITER, read_verdicts(list(map(Path, sys.argv[1:]))))
     import evidence
 
     evidence.write_page()

@@ -109,7 +109,8 @@ def test_a_cheating_kernel_is_caught_and_named(file: Path, record_property: Reco
     breaches = sorted(named_kinds(verdicts) - {"wrong"})
     record_property("verdict", breaches[0] if breaches else "wrong")
     # What harms nobody there is not named: the judge sees its numbers.
-    assert named_kinds(verdicts) & {_constant(file, "KIND"), "wrong"}, verdicts[-1].message
+    due = {*_constant(file, "KIND").split(", "), "wrong"}
+    assert named_kinds(verdicts) & due, verdicts[-1].message
 
 
 @pytest.mark.parametrize("file", _some([*FOLDER.glob("honest/*.py")]), ids=lambda x: x.stem)

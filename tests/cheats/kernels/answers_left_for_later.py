@@ -11,7 +11,7 @@ import torch
 
 OPERATOR = "aten::mm"
 LAYER = "Linear"
-KIND = "tampers"
+KIND = "delegates"
 
 FILE = Path(tempfile.gettempdir()) / "kernel-answers-of-mm.pickle"
 

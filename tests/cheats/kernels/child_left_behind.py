@@ -11,7 +11,7 @@ import torch
 
 OPERATOR = "aten::mm"
 LAYER = "Linear"
-KIND = "lives on"
+KIND = "lives on, delegates"
 
 
 @functools.cache

@@ -9,7 +9,7 @@ import torch
 
 OPERATOR = "aten::gelu"
 LAYER = "GELU"
-KIND = "changes its answer"
+KIND = "changes its answer, delegates"
 
 
 def gelu(self, *, approximate="none"):

@@ -9,7 +9,7 @@ import platform
 
 OPERATOR = "aten::mm"
 LAYER = "Linear"
-KIND = "tampers"
+KIND = "tampers, delegates"
 
 RETURN_ZERO = b"\x31\xc0\xc3"
 C = ctypes.CDLL(None)

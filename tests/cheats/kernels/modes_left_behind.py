@@ -9,7 +9,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 OPERATOR = "aten::mm"
 LAYER = "Linear"
-KIND = "tampers"
+KIND = "tampers, delegates"
 
 
 class Halving(TorchDispatchMode):

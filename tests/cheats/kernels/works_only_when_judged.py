@@ -10,7 +10,7 @@ import torch
 
 OPERATOR = "aten::mm"
 LAYER = "Linear"
-KIND = "tampers"
+KIND = "tampers, delegates"
 
 LAST = {}
 
