@@ -13,6 +13,7 @@ from conformance.backends.implementation import (
     copy_inputs,
     require_plain_tensors,
 )
+from conformance.bounding.operands import is_array
 from conformance.model.case import Numerics, Unsupported
 from conformance.networks.bounds import NetworkBounds, trace_bounds
 from conformance.networks.intermediates import run_modules
@@ -151,11 +152,11 @@ def _call_module(module: Callable[..., Any], inputs: Inputs) -> tuple[Any, set[i
 
 
 def _form(value: Any) -> Any:
-    """The structure of a result: containers of `"tensor"` and of plain values.
+    """The structure of a result: containers of `"tensor"`, for any array, and of plain values.
 
     Of a number that is not whole only the type counts, since it is computed.
     """
-    if torch.is_tensor(value):
+    if torch.is_tensor(value) or is_array(value):
         return "tensor"
     if isinstance(value, Mapping):
         return {str(name): _form(x) for name, x in value.items()}
