@@ -18,6 +18,7 @@ GENERATED = {
     "docs/data/exhaustive.json": "tools/exhaustive_table.py",
     "docs/data/findings.json": "tools/findings_seen.py",
     "docs/data/holes.json": "tools/holes_table.py",
+    "docs/data/judge.json": "tools/judge_table.py",
     "docs/data/kill-rate.json": "tools/kill_rate.py",
     "docs/data/peaks.json": "tools/peaks_table.py",
     "docs/data/versions.json": "tools/versions_seen.py",
