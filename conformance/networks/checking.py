@@ -162,7 +162,9 @@ def _form(value: Any) -> Any:
         return {str(name): _form(x) for name, x in value.items()}
     if isinstance(value, (tuple, list)):
         return tuple(map(_form, value))
-    return value if isinstance(value, (bool, int, str, type(None))) else type(value).__name__
+    if isinstance(value, str):
+        return repr(value)
+    return value if isinstance(value, (bool, int, type(None))) else type(value).__name__
 
 
 def _tensors_in(value: Any, form: Any) -> Iterator[Any]:

@@ -49,7 +49,7 @@ class SealedModule:
     def __call__(self, *inputs: Any) -> Any:
         """Call the implementation, and return its outputs as tensors of this process.
 
-        The inputs are changed as it changed them.
+        The inputs that it has changed are changed here, too, though in another way.
         """
         # A module may run other operators for other inputs.
         self._needed.add(operators_of(self._module, copy_inputs(inputs)))
@@ -58,7 +58,7 @@ class SealedModule:
                 self._layer = self._backend.build(self._call)
             result, changed = self._layer(*inputs)
             for k in changed:
-                inputs[k].add_(1)
+                inputs[k].copy_((inputs[k] == 0).to(inputs[k].dtype))
             return self._as_tensors(result)
         except SealedError:
             self._layer, self._earlier = None, []  # its process has ended

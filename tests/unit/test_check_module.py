@@ -98,9 +98,10 @@ def test_a_layout_or_a_batch_that_is_read_wrong_is_seen(capsys: Any) -> None:
         (".mean(-1)", ".mean(-1).as_subclass(type('Lie', (torch.Tensor,), {}))",
          "it returns a tensor of its own class, Lie"),
         (".mean(-1)", ".mean(-1) * (torch.arange(len(x)) < 8)", "largest error"),
+        ("return torch", "return 'tensor'\n        return torch", "it returns 'tensor', wanted"),
         (".mean(-1)", ".mean(-1), 1", "it returns ('tensor', 1), wanted tensor"),
     ],
-    ids=["weights", "input", "class", "rows", "structure"],
+    ids=["weights", "input", "class", "rows", "word", "structure"],
 )  # fmt: skip
 def test_what_an_attack_hid_is_seen(capsys: Any, old: str, new: str, said: str) -> None:
     status, out = _check(capsys, NEW.replace(old, new), "--seeds", "2")
