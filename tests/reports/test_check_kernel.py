@@ -157,3 +157,34 @@ def test_a_wrong_option_is_a_usage_error(
 ) -> None:
     assert main(["check-kernel", *arguments]) == 2
     assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("line", "verdict"),
+    [
+        ({"status": "not timed: failed values", "message": "wrong numbers"}, "wrong"),
+        ({"status": "not timed: delegates", "message": "aten::matmul"}, "delegates"),
+        ({"status": "not timed: answers come late, and the layer offers no sync()"}, "right"),
+        ({"status": "timed", "seconds": 1e-3}, "right"),
+    ],
+)
+def test_what_the_timing_finds_is_the_verdict(line: dict[str, Any], verdict: str) -> None:
+    """An attack on the judge: a kernel that is wrong for large weights alone."""
+
+    class TimingChild:
+        def ask(self, request: Any) -> Any:
+            return {"line": line}
+
+    score = kernel.Score(
+        "right", {}, {}, "cpu", "smoke", 1, ("Linear",), 10, 0, 0, 1.0, {"passed": 1}, 0, None,
+        0.5, {},
+    )  # fmt: skip
+    child: Any = TimingChild()
+    speeds, faults = kernel._time_calls(child, ("Linear",), "float32", ("cpu",))
+    if faults:
+        score = kernel._with_timed_faults(score, faults)
+        assert score.failed == 1
+        assert score.smallest is not None
+        assert score.smallest.message == line["message"]
+    assert score.verdict == verdict
+    assert bool(speeds) == (line["status"] == "timed")
