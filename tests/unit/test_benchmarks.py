@@ -623,14 +623,14 @@ def test_bad_options_are_usage_errors(pytester: pytest.Pytester, option: str, me
 
 
 def test_any_call_of_a_round_may_be_the_one_that_is_compared() -> None:
-    """An attack on the judge: only the last call of a round was compared, so others were skipped."""
+    """An attack on the judge: only the last call was compared, so that others were skipped."""
     side = rounds.TimedSide(lambda arrays: arrays, lambda natives: natives, lambda: None)
     generator = np.random.default_rng(0)
     places = set()
     for _ in range(60):
         counter = itertools.count()
         arrays, answer = rounds._time_block(
-            rounds.Times(calls=4), [side], lambda: next(counter), generator, first=True
+            rounds.Times(calls=4), [side], counter.__next__, generator, first=True
         )
         assert arrays == answer
         places.add(arrays)
