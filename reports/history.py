@@ -8,7 +8,6 @@ from pathlib import Path
 
 import msgspec
 from conformance.reports import summary
-from conformance.reports.merge import merge
 from conformance.reports.results import Run
 from conformance.reports.text import cut
 
@@ -137,26 +136,11 @@ def add_runs(history: History, runs: Iterable[RecordedRun]) -> History:
     by_key = {run.key: run for run in (*history.runs, *runs)}
     ordered = sorted(by_key.values(), key=lambda run: (run.day, *map(str, run.key)))
     newest = {run.series: run for run in ordered}
-    kept = (
+    trimmed = (
         run if newest[run.series] is run else msgspec.structs.replace(run, causes=())
         for run in ordered
     )
-    return History(tuple(kept), history.releases)
-
-
-def merge_shards(runs: Iterable[Run]) -> Iterator[Run]:
-    """Whole runs as they are, and the shards of each other run as one."""
-    shards = dict[tuple[object, ...], list[Run]]()
-    for run in runs:
-        who = run.identity
-        if who.shard == "1/1":
-            yield run
-            continue
-        count = who.shard.rpartition("/")[2]
-        info = tuple(sorted(who.info.items()))
-        drawn = (who.suite, who.profile, who.seed, who.examples, who.dtypes, who.devices)
-        shards.setdefault((who.backend, info, *drawn, who.total, count), []).append(run)
-    yield from map(merge, shards.values())
+    return History(tuple(trimmed), history.releases)
 
 
 def record_run(run: Run) -> Iterator[RecordedRun]:
@@ -194,8 +178,8 @@ def name_versions(run: Run) -> str:
 
 def _record_causes(run: Run, verdicts: tuple[Verdict, ...]) -> Iterator[RecordedCause]:
     for statuses in (summary.BAD, ("known",)):
-        found = [v for v in verdicts if summary.status(v) in statuses]
-        for cluster in summary.clusters(found, run.identity.layers)[:MAX_CAUSES]:
+        failing = [v for v in verdicts if summary.status(v) in statuses]
+        for cluster in summary.clusters(failing, run.identity.layers)[:MAX_CAUSES]:
             names = (cluster.layers[:MAX_NAMES], cluster.checks, cluster.dtypes)
             layers, checks, dtypes = (tuple(visible(cut(x)) for x in group) for group in names)
             title = visible(cut(cluster.title))

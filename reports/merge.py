@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from conformance.reports import summary
@@ -56,6 +56,19 @@ def merge(runs: Sequence[Run]) -> Run:
         finished=max(footer.finished for footer in footers),
     )
     return replace(joined, footer=footer)
+
+
+def merge_shards(runs: Iterable[Run]) -> Iterator[Run]:
+    """Merge the files of each run: those that agree in all but shard, items and start."""
+    groups: dict[tuple[object, ...], list[Run]] = {}
+    for run in runs:
+        who = run.identity
+        fields = tuple(repr(getattr(who, name)) for name in _SHARED_FIELDS)
+        count = who.shard.rpartition("/")[2]
+        # Whole runs are one run only if they are of one day: a night repeats the one before.
+        day = who.started[:10] if who.shard == "1/1" else ""
+        groups.setdefault((*fields, who.dtypes, who.devices, count, day), []).append(run)
+    yield from map(merge, groups.values())
 
 
 def _shards(runs: Sequence[Run]) -> str:

@@ -8,7 +8,7 @@ from fractions import Fraction
 
 from conformance.reports import summary
 from conformance.reports.grades import letter, worst_of
-from conformance.reports.merge import merge, missing_shards
+from conformance.reports.merge import merge_shards, missing_shards
 from conformance.reports.results import Identity, ResultsError, Run
 from conformance.reports.statuses import PARTIAL
 
@@ -152,22 +152,11 @@ def _columns(runs: Sequence[Run]) -> Iterator[BackendColumn]:
         key = (who.backend, tuple(sorted(who.info.items())), who.torch)
         backends.setdefault(key, []).append(run)
     for backend_runs in backends.values():
-        parts = tuple(_merged(backend_runs))
+        parts = tuple(merge_shards(backend_runs))
         devices = dict.fromkeys(d for part in parts for d in summary.devices(part))
         for device in devices:
             runs_on_device = tuple(part for part in parts if device in summary.devices(part))
             yield BackendColumn(backend_runs[0].identity.backend, device, runs_on_device)
-
-
-def _merged(runs: Sequence[Run]) -> Iterator[Run]:
-    """Merge the shards of each run."""
-    groups: dict[tuple[object, ...], list[Run]] = {}
-    for run in runs:
-        who = run.identity
-        count = who.shard.rpartition("/")[2]
-        groups.setdefault((who.dtypes, who.devices, who.total, count), []).append(run)
-    for group in groups.values():
-        yield merge(group)
 
 
 def _gaps(part: Run) -> Iterator[str]:

@@ -18,10 +18,10 @@ from conformance.reports.history import (
     RecordedRun,
     add_runs,
     encode_history,
-    merge_shards,
     read_history,
     record_run,
 )
+from conformance.reports.merge import merge_shards
 from conformance.reports.page import render_page
 from conformance.reports.results import Run
 from conformance.reports.scoreboard import Board

@@ -92,7 +92,7 @@ FAMILY = {name: members.split()[0] for members in _FAMILIES for name in members.
 """Operator → the first of those that do the same work in another form."""
 
 
-EVERY_KIND = frozenset(("picks", "arithmetic", "elementwise", "computes"))
+EVERY_KIND = frozenset(("picks", "arithmetic", "elementwise", "computes", "foreign"))
 
 
 def base_name(name: str) -> str:
@@ -104,7 +104,7 @@ def base_name(name: str) -> str:
 def kind_of(overload: Any) -> str:
     """The kind of an operator: `free`, `picks`, `arithmetic`, `elementwise` or `computes`.
 
-    One that is not torch's own is `foreign`: it is what runs within it.
+    One that is not torch's own is `foreign`: what runs within it has a kind.
     """
     name = base_name(overload._schema.name)
     if overload.namespace not in TORCHS:
@@ -124,15 +124,15 @@ def kind_of_call(overload: Any, args: Sequence[Any], keywords: Mapping[str, Any]
     """The kind of a call: an operator that places numbers may sum them."""
     if base_name(overload._schema.name) in SUMMING and overload.namespace in TORCHS:
         names = [x.name for x in overload._schema.arguments]
-        given = {**dict(zip(names, args, strict=False)), **keywords}
-        if given.get("accumulate") or given.get("reduce"):
+        arguments = {**dict(zip(names, args, strict=False)), **keywords}
+        if arguments.get("accumulate"):
             return "computes"
     return kind_of(overload)
 
 
 def kinds_of_own_work(overload: Any) -> frozenset[str]:
     """The kinds of operators that do the work of the given operator."""
-    own = {"picks": ("picks",), "arithmetic": ("arithmetic", "elementwise")}
+    own = {"picks": ("picks",), "arithmetic": ("arithmetic", "elementwise"), "foreign": ()}
     kind = kind_of(overload)
     return frozenset(("computes", *own.get(kind, (kind,))))
 
@@ -142,17 +142,19 @@ def find_delegated(needed: Collection[str], ran: Collection[str]) -> tuple[str, 
 
     It does so if they cover everything that the module's own operators do. What a module of one
     operator does, any operator that computes may do in parts. Those of a larger module are compared
-    by what they do: a product, a softmax.
+    by what they do: a product, a softmax. An operator that is not torch's own does the work of the
+    module only if the module calls it, too.
 
     Args:
         needed, ran: names of the operators that the module and the implementation call.
     """
     # The implementation's process reports names, which may be anything.
     ran = [name for name in ran if _overload(name) is not None]
-    own = [name for name in needed if _kind_of_name(name) == "computes"]
+    own = [name for name in needed if _kind_of_name(name) in ("computes", "foreign")]
     kinds = ("computes",) if own else ("computes", "elementwise")
     own = own or [name for name in needed if _kind_of_name(name) in kinds]
-    working = [name for name in ran if _kind_of_name(name) in kinds]
+    foreign = [name for name in own if _kind_of_name(name) == "foreign"]
+    working = [name for name in ran if _kind_of_name(name) in kinds or name in foreign]
     is_covered = bool(own) and all(
         any(len(own) == 1 or _family(x) == _family(name) for x in working) for name in own
     )
@@ -269,7 +271,8 @@ class OperatorWatch:
     def _note(self, overload: Any, kind: str, own_work: frozenset[str]) -> None:
         name = overload._schema.name
         if base_name(name) not in self._allowed and kind in own_work:
-            self._report(name if kind == kind_of(overload) else f"{name}{SUMS}")
+            is_sum = kind == "computes" and base_name(name) in SUMMING
+            self._report(f"{name}{SUMS}" if is_sum else name)
 
     def watch_threads(self, key: str) -> None:
         """Watch the operators that work, on every thread.

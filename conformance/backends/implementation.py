@@ -101,12 +101,12 @@ class ImplementationLayer:
             What it returns, and the places of the inputs that it has changed.
         """
         inputs = tuple(self._at_same_address(k, x) for k, x in enumerate(inputs))
-        kept = copy_inputs(inputs)
+        originals = copy_inputs(inputs)
         watch = HOOKS.get().operator_watch
         with torch.no_grad(), nullcontext() if watch is None else watch.note_all():
             result = self._function(*inputs)
         require_plain_tensors(result)
-        return result, changed_inputs(inputs, kept)
+        return result, changed_inputs(inputs, originals)
 
     def state(self) -> Mapping[str, Any]:
         """What it has of the module's state."""
@@ -145,11 +145,11 @@ def copy_inputs(inputs: Sequence[Any]) -> list[Any]:
     return [x.clone() if torch.is_tensor(x) else x for x in inputs]
 
 
-def changed_inputs(inputs: Sequence[Any], kept: Sequence[Any]) -> tuple[int, ...]:
+def changed_inputs(inputs: Sequence[Any], originals: Sequence[Any]) -> tuple[int, ...]:
     """The places of the tensors that are no longer what they were."""
     return tuple(
         k
-        for k, (x, before) in enumerate(zip(inputs, kept, strict=True))
+        for k, (x, before) in enumerate(zip(inputs, originals, strict=True))
         if torch.is_tensor(x) and not _is_same(x, before)
     )
 

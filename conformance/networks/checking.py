@@ -115,17 +115,17 @@ def check_call(subject: Subject, call: CheckedCall) -> CheckedCall | None:
     if want.uncertified:
         return replace(call, status="not certified", text="\n".join(want.uncertified))
     wanted_form, writes = _call_module(subject.module, inputs)
-    given = copy_inputs(inputs)
+    copies = copy_inputs(inputs)
     try:
         with torch.no_grad():
-            got = subject.fast(*given)
+            got = subject.fast(*copies)
         require_plain_tensors(got)
     except Unsupported as error:
         text = f"the implementation does not support it: {error}"
         return replace(call, status="not certified", text=text)
     except Exception as error:
         return replace(call, status="wrong", text=_raised_text(error))
-    changed = set(changed_inputs(given, inputs)) - writes
+    changed = set(changed_inputs(copies, inputs)) - writes
     fault = f"it changes input {min(changed)}" if changed else ""
     fault = fault or _form_fault(got, wanted_form)
     if fault:
@@ -145,10 +145,10 @@ def _raised_text(error: Exception) -> str:
 
 def _call_module(module: Callable[..., Any], inputs: Inputs) -> tuple[Any, set[int]]:
     """The form of what a module returns, and the places of the inputs that it changes."""
-    given = copy_inputs(inputs)
+    copies = copy_inputs(inputs)
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
-        result = module(*given)
-    return _form(result), set(changed_inputs(given, inputs))
+        result = module(*copies)
+    return _form(result), set(changed_inputs(copies, inputs))
 
 
 def _form(value: Any) -> Any:
@@ -215,7 +215,8 @@ def make_inputs(subject: Subject, call: CheckedCall) -> list[Any] | None:
         batch = 2 * min(sizes, default=0) + 1 if call.batch == LARGER_BATCH else call.batch
         if len(sizes) != 1 or 0 in sizes or sizes == {batch}:
             return None
-        if any(x.numel() * batch > MAX_LARGER_ELEMENTS * min(sizes) for x in tensors):
+        size = batch // min(sizes) * max(x.numel() for x in tensors)
+        if call.batch == LARGER_BATCH and size > MAX_LARGER_ELEMENTS:
             return None
         places = torch.arange(batch) % min(sizes)
         inputs = [x[places] if torch.is_tensor(x) else x for x in inputs]

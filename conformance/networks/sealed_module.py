@@ -80,7 +80,8 @@ class SealedModule:
         earlier, self._earlier = self._earlier, []
         with suppress(SealedError):
             for native, array in earlier if self._layer is not None else ():
-                if not np.array_equal(self._layer.get(native), array, equal_nan=_has_nan(array)):
+                has_nan = array.dtype.kind in "fc"
+                if not np.array_equal(self._layer.get(native), array, equal_nan=has_nan):
                     self._backend.note_breach(CHANGES, "an output changes with a later call")
                     break
 
@@ -115,7 +116,3 @@ class SealedModule:
         if isinstance(value, Mapping):
             return {name: self._as_tensors(x) for name, x in value.items()}
         return value
-
-
-def _has_nan(array: np.ndarray) -> bool:
-    return array.dtype.kind in "fc"

@@ -66,6 +66,11 @@ def test_a_run_that_is_added_again_counts_once(tmp_path: Path) -> None:
     assert sorted(first) == ["history.json", "index.html", "mine.html", "mine.svg"]
 
 
+def test_the_same_run_of_another_day_is_another_run(tmp_path: Path) -> None:
+    update_scoreboard(tmp_path, [_make_run(), _make_run(), _make_run(day="2026-11-02")])
+    assert [run["day"] for run in _read_runs(tmp_path)] == ["2026-11-01", "2026-11-02"]
+
+
 def test_only_the_newest_run_keeps_its_causes(tmp_path: Path) -> None:
     update_scoreboard(tmp_path, [_make_run(status="failed")])
     assert "wrong values" in (tmp_path / "mine.html").read_text()

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from conformance import bounds
+from conformance.backends.delegation import find_delegated, kinds_of_own_work
 from conformance.commands.cli import main
 from conformance.networks.intermediates import run_modules
 
@@ -90,11 +91,11 @@ def test_a_layout_or_a_batch_that_is_read_wrong_is_seen(capsys: Any) -> None:
     [
         # The weights of the first seed; others are right by the same names.
         ("self.linear = nn.Linear(width, 2 * width)", ("self.linear = nn.Linear(width, 2 * width)\n"
-         "        self.linear.forward = torch.nn.functional.linear.__get__(None) if False else "
-         "(lambda x, w=self.linear.weight.detach().clone(), b=self.linear.bias.detach().clone(): "
+         "        self.linear.forward = (lambda x, w=self.linear.weight.detach().clone(), "
+         "b=self.linear.bias.detach().clone(): "
          "torch.nn.functional.linear(x, w, b))"), "largest error"),
-        ("return torch", ("x.fill_(7) if x.abs().max() < 0 else x.add_(1).sub_(1 + 1e-3)\n"
-         "        return torch"), "it changes input 0"),
+        # The answer is right; the input is 7 afterwards.
+        ("self.linear(x)", "self.linear(x) + 0 * x.fill_(7).sum()", "it changes input 0"),
         (".mean(-1)", ".mean(-1).as_subclass(type('Lie', (torch.Tensor,), {}))",
          "it returns a tensor of its own class, Lie"),
         (".mean(-1)", ".mean(-1) * (torch.arange(len(x)) < 8)", "largest error"),
@@ -288,6 +289,49 @@ def test_a_sealed_implementation_that_lets_torch_work_is_named(capsys: Any) -> N
     assert {call["status"] for call in data["calls"]} == {"right"}
     assert "aten::addmm" in data["breaches"]["delegates"]
     assert _check(capsys, NEW, *options, "--allow", "aten::addmm")[0] == 0
+
+
+ADDED = """
+import torch
+from torch import nn
+class Model(nn.Module):
+    def forward(self, x):
+        return x.sum(1)
+def get_inputs():
+    return [torch.randn(4, 8)]
+def get_init_inputs():
+    return []
+"""
+
+
+@pytest.mark.parametrize(
+    "work",
+    [
+        "y.index_put_((places.flatten(),), x.flatten(), accumulate=True)",
+        "y.scatter_(0, places.flatten(), x.flatten(), reduce='add')",
+    ],
+)
+def test_a_sum_by_an_operator_that_places_numbers_is_named(capsys: Any, work: str) -> None:
+    Path("model.py").write_text(ADDED)
+    new = ADDED.split("def get_inputs")[0].replace("Model(", "ModelNew(").replace(
+        "return x.sum(1)",
+        "places = torch.arange(len(x)).view(-1, 1).expand(x.shape)\n"
+        f"        y = x.new_zeros(len(x))\n        {work}\n        return y",
+    )  # fmt: skip
+    status, out = _check(capsys, new, "--isolation", "sealed", "--seeds", "1")
+    assert status == 1
+    assert "delegates: aten::" in out
+    assert ".accumulate" in out
+
+
+def test_an_operator_of_another_namespace_does_the_work_only_if_the_module_calls_it() -> None:
+    library = torch.library.Library("conformance_test", "FRAGMENT")
+    library.define("work(Tensor a) -> Tensor")
+    name = "conformance_test::work"
+    assert find_delegated([name], [name]) == (name,)
+    assert find_delegated(["aten::mm"], [name]) == ()
+    assert find_delegated([name], ["aten::mm"]) != ()
+    assert kinds_of_own_work(torch.ops.conformance_test.work.default) == {"computes"}
 
 
 def test_one_buffer_for_all_answers_is_named(capsys: Any) -> None:
