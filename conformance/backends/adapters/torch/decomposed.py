@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import cache, lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch.nn.parameter import is_lazy
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves, tree_map_only
+from torch.utils._pytree import TreeSpec, tree_flatten, tree_map_only, tree_unflatten
 
 from conformance.backends.module import ModuleBackend, ModuleLayer
 from conformance.model.case import Call
@@ -72,13 +72,30 @@ class DecomposeMode(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 def _infer_shapes(operator: Any, args: Any, keywords: Mapping[str, Any]) -> None:
     """Let shape inference refuse a call, as it does before a compiler decomposes operators."""
-    if any(map(is_lazy, tree_leaves((args, keywords)))):
+    leaves, structure = tree_flatten((args, keywords))
+    if any(map(is_lazy, leaves)):
         return
+    signature = tuple(
+        _Form(x.shape, x.stride(), x.dtype) if isinstance(x, torch.Tensor) else (type(x), x)
+        for x in leaves
+    )
+    _infer_shapes_of(operator, structure, signature)
 
-    def without_values(x: torch.Tensor) -> torch.Tensor:
-        return torch.empty_strided(x.shape, x.stride(), dtype=x.dtype, device="meta")
 
-    args, keywords = tree_map_only(torch.Tensor, without_values, (args, keywords))
+class _Form(NamedTuple):
+    shape: torch.Size
+    stride: tuple[int, ...]
+    dtype: torch.dtype
+
+
+# A refusal is no result, so it is not kept.
+@lru_cache(maxsize=10_000)
+def _infer_shapes_of(operator: Any, structure: TreeSpec, signature: Any) -> None:
+    leaves = [
+        torch.empty_strided(*x[:2], dtype=x.dtype, device="meta") if isinstance(x, _Form) else x[1]
+        for x in signature
+    ]
+    args, keywords = tree_unflatten(leaves, structure)
     # Not every operator has shape inference, and some of it checks numbers that are no flags.
     with suppress(NotImplementedError, TypeError):
         operator(*args, **keywords)
