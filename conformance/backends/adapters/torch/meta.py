@@ -24,6 +24,8 @@ _VALUES_NEEDED = re.compile(
 # Layers for which such failures are declined; for all others they are listed as known failures.
 _DECLINED_LAYERS = ("utils.", "init.", "Transformer")
 
+# Members that show nothing but values.
+_TRANSFORMS = ("jvp", "double_vjp", "jvp_vjp", "vmap", "vmap_vjp")
 
 # Without values the gradient of a loss in chunks takes over a millisecond a chunk, on an idle CPU.
 _MAX_CHUNKS = 1000
@@ -64,6 +66,8 @@ class MetaBackend(ModuleBackend):
     def build(self, call: Call) -> ModuleLayer:
         """Build the module or function; some layers decline calls that need values or minutes."""
         layer = super().build(call)
+        for transform in _TRANSFORMS:
+            setattr(layer, transform, None)
         rows = dict(call.arguments.get("options") or ()).get("batch_chunk_size")
         if rows:
             layer.function = _decline_many_chunks(layer.function, rows)
