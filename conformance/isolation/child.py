@@ -163,7 +163,7 @@ class _Server:
         from conformance.known.entry import KnownFailureError, load_entries
         from conformance.run.engine import Engine
 
-        self.error, self._layer, self._modules = "", None, 0
+        self.error, self._layer, self._modules, self._frozen_count = "", None, 0, 0
         self.journal = Journal(Path(start.journal))
         self._step_file = Path(start.journal).with_name(STEP_FILE)
         try:
@@ -180,6 +180,7 @@ class _Server:
             self.error = memory_guard.start_guard()
         gc.collect()
         gc.freeze()
+        self._frozen_count = gc.get_freeze_count()
 
     def answer(self, request: Mapping[str, Any]) -> bytes:
         """Answer one request; an exception of the suite itself becomes an answer, too."""
@@ -206,13 +207,16 @@ class _Server:
         """Free memory when the layer changes; the cases of a layer take most of the memory."""
         layer, modules = item.get("layer"), len(sys.modules)
         if layer != self._layer or modules != self._modules:
-            # The collector ignores the size of arrays, so by itself it would run too late.
+            # The collector ignores the size of arrays, so by itself it would run too late. It looks
+            # at frozen objects, such as modules and compiled programs, when they have doubled.
+            looks_at_all = gc.get_freeze_count() > 2 * self._frozen_count
+            if looks_at_all:
+                gc.unfreeze()
             gc.collect()
-            _trim_memory()
-        if modules != self._modules:
-            # Modules stay loaded, and the collector skips frozen objects. For example, torch's
-            # first gradient imports SymPy.
             gc.freeze()
+            if looks_at_all:
+                self._frozen_count = gc.get_freeze_count()
+            _trim_memory()
         self._layer, self._modules = layer, modules
 
     def _benchmark(self, request: Mapping[str, Any]) -> dict[str, Any]:

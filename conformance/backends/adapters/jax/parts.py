@@ -16,7 +16,7 @@ from conformance.backends.adapters.activations import LIBRARY_NAMES, NamedActiva
 from conformance.backends.adapters.shared import State
 from conformance.backends.function import implements
 from conformance.backends.function_network import NetworkFunctions, array_operators
-from conformance.model.case import Numerics, Unsupported
+from conformance.model.case import NotOffered, Numerics, Unsupported
 
 jax.config.update("jax_enable_x64", True)  # otherwise JAX converts float64 to float32
 
@@ -101,7 +101,7 @@ class JaxBackend(NamedActivations, NetworkFunctions):
     def put(self, array: np.ndarray, layout: str, dtype: str, device: str) -> Any:
         """Convert a host array to a JAX array, which has no strides."""
         if layout != "contiguous":
-            raise Unsupported(f"layout={layout!r}")
+            raise NotOffered(f"layout={layout!r}")
         return jax.device_put(array.astype(jnp.dtype(dtype)), jax.devices(device)[0])
 
     def get(self, native: Any) -> np.ndarray:
