@@ -71,9 +71,10 @@ def section() -> str:
     newest = newest_runs(read(DATA_FILE)["runs"])
     rows = [cells({name: run[name] for name in SHORT}) for run in newest]
     return f"""\
-A run of each shipped backend by its tox environment: all layers, checks and dtypes that it offers
-(of torch-compile, torch-export and onnxruntime-export float32, of torch-compile `values` and
-`gradients`), two workers, on two cores. 40 examples are the profile smoke, 200 standard. `failed` counts items that failed in a new way, or in which nothing
+A run of each shipped backend by its tox environment, with two workers on two cores: all layers,
+checks and dtypes that it offers. What compiles or exports each structure runs in float32, and
+torch-compile only `values` and `gradients`. 40 examples are the profile smoke, 200 standard.
+`failed` counts items that failed in a new way, or in which nothing
 was compared. A run with a time budget may leave items out; the last share is that of the cases that
 ran. What was found: [findings](findings.md).
 
