@@ -47,6 +47,12 @@ def decline_limitations() -> Iterator[None]:
         raise Unsupported(str(error).splitlines()[0].split(". ")[0]) from error
 
 
+def withdraw_transforms(layer: Transforms) -> None:
+    """Let a layer offer no transforms."""
+    for member in ("jvp", "double_vjp", "jvp_vjp", "vmap", "vmap_vjp"):
+        setattr(layer, member, None)
+
+
 class Transforms:
     """The members of a layer that transform its call; `ModuleLayer` is one."""
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -255,3 +257,23 @@ def test_a_program_for_one_tensor_does_not_run_for_two() -> None:
     one, zero = layer.put(np.ones((2, 2))), layer.put(np.zeros((2, 2)))
     assert layer.get(layer(one, one)) == 0
     assert layer.get(layer(one, zero)) == 1
+
+
+def test_threads_that_share_a_program_keep_their_weights() -> None:
+    backend = torch_export.ExportBackend("torch-export")
+
+    def answers(weight: float) -> set[float]:
+        state = {"weight": np.array([[weight]]), "bias": np.zeros(1)}
+        call = Call("Linear", {"in_features": 1, "out_features": 1}, state, "float32", "cpu")
+        layer = backend.build(call)
+        ones = layer.put(np.ones((1, 1)))
+        return {layer.get(layer(ones)).item() for _ in range(100)}
+
+    answers(1.0)  # exports the program
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        with ThreadPoolExecutor(4) as threads:
+            assert list(threads.map(answers, (1.0, 2.0, 3.0, 4.0))) == [{1.0}, {2.0}, {3.0}, {4.0}]
+    finally:
+        sys.setswitchinterval(interval)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
+from threading import Lock
 from typing import Any
 
 import torch
@@ -17,10 +18,13 @@ from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
 from torch.utils import _pytree as pytree
 
 from conformance.backends.module import ModuleBackend, ModuleLayer
+from conformance.backends.torch_transforms import withdraw_transforms
 from conformance.layers import CATALOGUE
 from conformance.model.case import Call, Unsupported
 
 MAX_PROGRAMS = 200
+# `functional_call` puts the state into the program while it runs, which threads share.
+_ONE_CALL = Lock()
 
 
 class _FunctionModule(torch.nn.Module):
@@ -66,16 +70,20 @@ class _ExportedModule:
         state = {**dict(self._module.named_parameters()), **dict(self._module.named_buffers())}
         mode = (self._module.training, torch.is_grad_enabled())
         key = (*self._structure, *mode, _signature(state), _signature((inputs, keywords)))
-        if key not in self._programs:
-            try:
-                program = torch.export.export(self._module, inputs, keywords, strict=False)
-            except GuardOnDataDependentSymNode as error:
-                # torch's page on export says that such a layer must be rewritten.
-                raise Unsupported("control flow that depends on data") from error
-            self._programs[key] = program.module()
-            while len(self._programs) > MAX_PROGRAMS:
-                self._programs.popitem(last=False)
-        return torch.func.functional_call(self._programs[key], state, inputs, keywords)
+        with _ONE_CALL:
+            program = self._programs.get(key) or self._export(key, inputs, keywords)
+            return torch.func.functional_call(program, state, inputs, keywords)
+
+    def _export(self, key: Any, inputs: tuple[Any, ...], keywords: Mapping[str, Any]) -> Any:
+        try:
+            exported = torch.export.export(self._module, inputs, dict(keywords), strict=False)
+        except GuardOnDataDependentSymNode as error:
+            # torch's page on export says that such a layer must be rewritten.
+            raise Unsupported("control flow that depends on data") from error
+        self._programs[key] = program = exported.module()
+        while len(self._programs) > MAX_PROGRAMS:
+            self._programs.popitem(last=False)
+        return program
 
 
 def _signature(tree: Any) -> tuple[Any, ...]:
@@ -126,6 +134,7 @@ class ExportBackend(ModuleBackend):
         if not isinstance(module, torch.nn.Module):
             module = _FunctionModule(partial(module, **fixed))
         layer.function = _ExportedModule(call, module, self._programs)
+        withdraw_transforms(layer)  # a program is exported for plain calls
         # A program has no attributes, and those of the module would say nothing about it.
         layer.attributes = dict  # type: ignore[method-assign]
         return layer

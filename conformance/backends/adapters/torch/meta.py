@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from conformance.backends.module import ModuleBackend, ModuleLayer
+from conformance.backends.torch_transforms import withdraw_transforms
 from conformance.model.case import Call, Unsupported
 
 # torch's errors for reading a number, for places of true elements, and for foreach kernels.
@@ -23,9 +24,6 @@ _VALUES_NEEDED = re.compile(
 
 # Layers for which such failures are declined; for all others they are listed as known failures.
 _DECLINED_LAYERS = ("utils.", "init.", "Transformer")
-
-# Members that show nothing but values.
-_TRANSFORMS = ("jvp", "double_vjp", "jvp_vjp", "vmap", "vmap_vjp")
 
 # Without values the gradient of a loss in chunks takes over a millisecond a chunk, on an idle CPU.
 _MAX_CHUNKS = 1000
@@ -66,8 +64,7 @@ class MetaBackend(ModuleBackend):
     def build(self, call: Call) -> ModuleLayer:
         """Build the module or function; some layers decline calls that need values or minutes."""
         layer = super().build(call)
-        for transform in _TRANSFORMS:
-            setattr(layer, transform, None)
+        withdraw_transforms(layer)  # they show nothing but values
         rows = dict(call.arguments.get("options") or ()).get("batch_chunk_size")
         if rows:
             layer.function = _decline_many_chunks(layer.function, rows)
