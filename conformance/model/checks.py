@@ -99,7 +99,7 @@ class CheckFacts:
         has_planned_sizes: some of its cases are large, see `conformance.generation.planned_sizes`.
         large_in_every_dtype: one of them has more than 65,536 elements not only in `MAIN_DTYPE`.
         large_cases: how many of them in `MAIN_DTYPE` are so large that several threads compute
-            them; in other dtypes one.
+            them; in other dtypes one, at one seed of three.
         high_priority: it runs before other checks if the time budget may not be enough for all.
         on_request: it runs only if the user names it, and is no part of conformance.
         clearest: its failures show most clearly what is wrong; a report shows them first.
@@ -327,10 +327,8 @@ _DECLARATIONS = (
         rank=11,
         levels=STRICT,
         sampling=Sampling(
-            step_other_dtypes=16,
-            step_full_share=8,
-            step_medium_share=4,
-            step_main_dtype=4,
+            step_other_dtypes=32,
+            step_main_dtype=5,
             sample_size=6,
             among_cases_of="gradients",
         ),
@@ -357,7 +355,7 @@ _DECLARATIONS = (
         levels=STRICT,
         members=("jvp", "double_vjp", "jvp_vjp", "vmap", "vmap_vjp"),
         sampling=Sampling(
-            step_other_dtypes=8,
+            step_other_dtypes=16,
             step_full_share=4,
             step_medium_share=4,
             step_main_dtype=4,
@@ -388,8 +386,8 @@ _DECLARATIONS = (
         levels=STRICT,
         members=("copy_layer", "module_facts"),
         sampling=Sampling(
-            step_other_dtypes=16,
-            step_main_dtype=6,
+            step_other_dtypes=32,
+            step_main_dtype=8,
             sample_size=6,
             sample_size_other_dtypes=2,
             among_cases_of="gradients",
