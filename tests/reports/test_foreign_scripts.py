@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from conformance.backends.registry import load
 from conformance.checks.trial import Trial
 from conformance.diagnosis.reproducer import NOT_REPRODUCED, make_reproducer
 from conformance.layers import CATALOGUE
+from conformance.model.case import Unsupported
 
 BUGS = {bug.name: bug for bug in bugs()}
 # One object that several calls return, state that a call changes, gradients, and refusals by the
@@ -101,3 +103,45 @@ def test_a_script_of_a_compiled_call_needs_torch_alone() -> None:
     assert "compiled(layer1)(x1" in source
     assert "conformance" not in source
     assert _run_alone(source) == (0, "the process is still there\n")
+
+
+@pytest.mark.parametrize("layer", ["functional.relu", "Network"])
+def test_a_script_of_a_jax_call_needs_jax_alone(
+    layer: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jax = pytest.importorskip("jax")
+    backend = load("jax")
+    adapter = pytest.importorskip("conformance.backends.adapters.jax").backend
+
+    def answers(case: Any) -> bool:
+        with suppress(Unsupported):
+            return bool(Trial(backend, CATALOGUE[layer], case).outputs) and case.inputs[0].size > 0
+        return False
+
+    case = next(filter(answers, cases(layer)))
+
+    def script() -> str:
+        trial, failure = run_check(backend, case, "values")
+        return make_reproducer(trial, "values", str(failure), ends_process=failure is None)
+
+    right = script()
+    assert "conformance" not in right
+    assert _run_alone(right) == (0, "the process is still there\n")
+
+    build = adapter.build
+
+    def add_one(call: Any) -> Any:
+        built = build(call)
+        function = built._function
+        built._function = lambda *operands, **arguments: jax.tree.map(
+            lambda x: x + 1, function(*operands, **arguments)
+        )
+        return built
+
+    monkeypatch.setattr(adapter, "build", add_one)
+    source = script()
+    assert "conformance" not in source
+    assert "add" in source
+    ends, printed = _run_alone(source)
+    assert ends == 1, printed
+    assert printed.endswith("FAILED\n")

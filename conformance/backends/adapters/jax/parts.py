@@ -78,6 +78,7 @@ class JaxBackend(NamedActivations, NetworkFunctions):
         jnp, erf=jax.scipy.special.erf, sigmoid=jax.nn.sigmoid, rsqrt=jax.lax.rsqrt
     )
     compile_seconds, budget = 0.2, "900"
+    script_printer = "conformance.diagnosis.script_jax:JaxPrinter"
     namespace, library_names = jax.nn, {**LIBRARY_NAMES, "softsign": "soft_sign"}
 
     def numerics(self, dtype: str) -> Numerics:
