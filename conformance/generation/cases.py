@@ -69,15 +69,16 @@ class StoredCases(Sequence[Case]):
 
 
 class EveryNth(Sequence[Case]):
-    """Every n-th of some cases, starting with the first.
+    """Every n-th of some cases.
 
     Args:
         cases: all cases.
         step: n.
+        first: index of the first one.
     """
 
-    def __init__(self, cases: Sequence[Case], step: int) -> None:
-        self._cases, self._places = cases, range(0, len(cases), step)
+    def __init__(self, cases: Sequence[Case], step: int, first: int = 0) -> None:
+        self._cases, self._places = cases, range(first, len(cases), step)
 
     def __len__(self) -> int:
         return len(self._places)

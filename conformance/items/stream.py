@@ -148,7 +148,17 @@ class Stream:
                 self.item.layer, self.item.dtype, self.examples, self.seed,
                 invalid=self.invalid, values=self.values, round=round,
             )  # fmt: skip
-        return drawn if self.step == 1 else EveryNth(drawn, self.step)
+        return drawn if self.step == 1 else EveryNth(drawn, self.step, self._first_index(round))
+
+    def _first_index(self, round: int) -> int:
+        """The index, among all cases of a round, of the first one that the item has.
+
+        The first case of every round is a plain one, in which a check may find nothing to compare.
+        """
+        if round == PLAIN_ROUND:
+            return 0
+        # A later start must not make the round shorter.
+        return round % min(self.step, (self.examples - 1) % self.step + 1)
 
     def _round_and_place(self, index: int) -> tuple[int, int]:
         return divmod(index, max(len(self.cases()), 1))
@@ -162,7 +172,8 @@ class Stream:
         cases = self.cases()
         if not round and isinstance(cases, Arranged):
             index_in_round = [*cases.places, *range(len(cases))][index_in_round]
-        return 0 if round == PLAIN_ROUND else round, index_in_round * self.step
+        drawn_index = self._first_index(round) + index_in_round * self.step
+        return 0 if round == PLAIN_ROUND else round, drawn_index
 
     def shrink(
         self, index: int, fails: Callable[[Case], Found | None]
