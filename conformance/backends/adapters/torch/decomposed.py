@@ -70,6 +70,12 @@ class DecomposeMode(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self._is_inside = was_inside
 
 
+class _Form(NamedTuple):
+    shape: torch.Size
+    stride: tuple[int, ...]
+    dtype: torch.dtype
+
+
 def _infer_shapes(operator: Any, args: Any, keywords: Mapping[str, Any]) -> None:
     """Let shape inference refuse a call, as it does before a compiler decomposes operators."""
     leaves, structure = tree_flatten((args, keywords))
@@ -80,12 +86,6 @@ def _infer_shapes(operator: Any, args: Any, keywords: Mapping[str, Any]) -> None
         for x in leaves
     )
     _infer_shapes_of(operator, structure, signature)
-
-
-class _Form(NamedTuple):
-    shape: torch.Size
-    stride: tuple[int, ...]
-    dtype: torch.dtype
 
 
 # A refusal is no result, so it is not kept.
