@@ -5,15 +5,15 @@ from __future__ import annotations
 import base64
 import textwrap
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import jax
 import numpy as np
 from jax import export
 
-from conformance.diagnosis.literals import literal, number_list_literal
-from conformance.diagnosis.transcript import Again, Ref, Step
+from conformance.diagnosis.literals import number_list_literal
+from conformance.diagnosis.script_program import ProgramPrinter
+from conformance.diagnosis.transcript import Step
 from conformance.model.case import Call, Unsupported, Updated
 
 _MAX_SHOWN_LINES = 60
@@ -29,7 +29,7 @@ def program(text):
 '''
 
 
-class JaxPrinter:
+class JaxPrinter(ProgramPrinter):
     """Writes each call as a program of `jax.export`, with its operators in comments.
 
     Args:
@@ -37,13 +37,11 @@ class JaxPrinter:
         call, seed: as of the other printers; not used.
     """
 
-    declining_exception = ""
     helpers: Mapping[str, str] = {"numbers": _NUMBERS_HELPER, "program": _PROGRAM_HELPER}
 
     def __init__(self, backend: Any, call: Call, seed: int | None = None) -> None:
+        super().__init__()
         self._backend = backend
-        self._calls: dict[int, Call] = {}
-        self._natives: dict[str, Any] = {}
         self._programs: dict[tuple[int, str], str] = {}
 
     def header_lines(self) -> Sequence[str]:
@@ -59,49 +57,13 @@ class JaxPrinter:
             'jax.config.update("jax_enable_x64", True)',
         ]
 
-    def step_lines(self, step: Step) -> Sequence[str]:
-        """The lines of one step.
-
-        Raises:
-            Unsupported: if the step needs the adapter.
-        """
-        arguments = [literal(x) for x in step.arguments]
-        match step.member:
-            case "build":
-                self._calls[step.layer] = step.call
-                return []
-            case "load":
-                state = step.arguments[0]
-                self._calls[step.layer] = replace(self._calls[step.layer], state=state)
-                return []
-            case "put":
-                return self._put_lines(step, *step.arguments, **step.keywords)
-            case "call":
-                return self._call_lines(step)
-            case "get":
-                return [f"{step.name} = numbers({arguments[0]})"]
-            case "shape":
-                return [f"{step.name} = {arguments[0]}.shape"]
-            case "dtype":
-                return [f"{step.name} = str({arguments[0]}.dtype)"]
-            case "same":
-                return [f"{step.name} = {' is '.join(arguments)}"]
-        raise Unsupported(step.member)
-
-    def _put_lines(
-        self, step: Step, value: Any, layout: str = "contiguous", dtype: str | None = None
-    ) -> Sequence[str]:
-        if isinstance(value, Again) or layout != "contiguous":
-            raise Unsupported("an earlier answer or a layout")
-        own_dtype = {"i": "int64", "b": "bool"}.get(value.dtype.kind, step.call.dtype)
-        name = dtype or own_dtype
-        self._natives[step.name] = self._backend.put(value, layout, name, step.call.device)
-        return [f"{step.name} = {_array_text(value, name)}"]
+    def _put(self, step: Step, value: np.ndarray, dtype: str) -> str:
+        device = step.call.device
+        self._arrays[step.name] = self._backend.put(value, "contiguous", dtype, device)
+        return _array_text(value, dtype)
 
     def _call_lines(self, step: Step) -> Sequence[str]:
-        names = [x.text if isinstance(x, Ref) else None for x in step.arguments]
-        if any(name is not None and name not in self._natives for name in names):
-            raise Unsupported("an input that an earlier step returned")
+        names, natives = self._operands(step)
         layer = self._backend.build(self._calls[step.layer])
         state = layer.state()
 
@@ -111,7 +73,6 @@ class JaxPrinter:
                 raise Unsupported("updates of the state")
             return result
 
-        natives = [None if name is None else self._natives[name] for name in names]
         try:
             exported = export.export(jax.jit(compute))(state, *natives)
         except Exception as error:  # it raises by itself, or reads numbers on the host

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,8 @@ from onnx import helper, numpy_helper
 
 from conformance.backends.adapters.onnx.nodes import BFLOAT16, numpy_dtype
 from conformance.diagnosis.literals import literal, number_list_literal
-from conformance.diagnosis.transcript import Again, Ref, Step
+from conformance.diagnosis.script_program import ProgramPrinter
+from conformance.diagnosis.transcript import Step
 from conformance.model.case import Call, Unsupported
 
 _NUMBERS_HELPER = '''
@@ -40,7 +40,7 @@ def make_model(nodes, inputs, outputs, constants, opset, ir_version):
 '''
 
 
-class OnnxPrinter:
+class OnnxPrinter(ProgramPrinter):
     """Writes each call as a model that a framework runs.
 
     Args:
@@ -52,9 +52,8 @@ class OnnxPrinter:
         Unsupported: if the backend's class changes another one, and may run models in its own way.
     """
 
-    declining_exception = ""
-
     def __init__(self, backend: Any, call: Call, seed: int | None = None) -> None:
+        super().__init__()
         if "script_compiled" not in vars(type(backend)):
             raise Unsupported("a changed adapter")
         self._backend = backend
@@ -63,8 +62,6 @@ class OnnxPrinter:
             "make_model": _GRAPH_HELPER,
             "compiled": backend.script_compiled,
         }
-        self._calls: dict[int, Call] = {}
-        self._arrays: dict[str, np.ndarray] = {}
         self._models: dict[tuple[int, bytes], str] = {}
 
     def header_lines(self) -> Sequence[str]:
@@ -77,46 +74,17 @@ class OnnxPrinter:
         Raises:
             Unsupported: if the step needs the adapter.
         """
-        arguments = [literal(x) for x in step.arguments]
-        match step.member:
-            case "build":
-                self._calls[step.layer] = step.call
-                return []
-            case "load":
-                state = step.arguments[0]
-                self._calls[step.layer] = replace(self._calls[step.layer], state=state)
-                return []
-            case "put":
-                return self._put_lines(step, *step.arguments, **step.keywords)
-            case "call":
-                return self._call_lines(step)
-            case "get":
-                return [f"{step.name} = numbers({arguments[0]})"]
-            case "shape":
-                return [f"{step.name} = {arguments[0]}.shape"]
-            case "dtype":
-                return [f"{step.name} = str({arguments[0]}.dtype)"]
-            case "aliases":
-                return [f"{step.name} = np.may_share_memory({', '.join(arguments)})"]
-            case "same":
-                return [f"{step.name} = {' is '.join(arguments)}"]
-        raise Unsupported(step.member)
+        if step.member == "aliases":
+            return [f"{step.name} = np.may_share_memory({', '.join(map(literal, step.arguments))})"]
+        return super().step_lines(step)
 
-    def _put_lines(
-        self, step: Step, value: Any, layout: str = "contiguous", dtype: str | None = None
-    ) -> Sequence[str]:
-        if isinstance(value, Again) or layout != "contiguous":
-            raise Unsupported("an earlier answer or a layout")
-        own_dtype = {"i": "int64", "b": "bool"}.get(value.dtype.kind, step.call.dtype)
+    def _put(self, step: Step, value: np.ndarray, dtype: str) -> str:
         with np.errstate(over="ignore"):
-            self._arrays[step.name] = value.astype(numpy_dtype(dtype or own_dtype))
-        return [f"{step.name} = {_array_text(self._arrays[step.name])}"]
+            self._arrays[step.name] = value.astype(numpy_dtype(dtype))
+        return _array_text(self._arrays[step.name])
 
     def _call_lines(self, step: Step) -> Sequence[str]:
-        names = [x.text if isinstance(x, Ref) else None for x in step.arguments]
-        if any(name is not None and name not in self._arrays for name in names):
-            raise Unsupported("an input that an earlier step returned")
-        arrays = [None if name is None else self._arrays[name] for name in names]
+        names, arrays = self._operands(step)
         translated = self._backend.call_model(self._calls[step.layer], arrays, step.keywords)
         if translated.updates:
             raise Unsupported("updates of the state")

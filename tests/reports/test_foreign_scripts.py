@@ -19,7 +19,7 @@ from conformance.backends.registry import load
 from conformance.checks.trial import Trial
 from conformance.diagnosis.reproducer import NOT_REPRODUCED, make_reproducer
 from conformance.layers import CATALOGUE
-from conformance.model.case import Unsupported
+from conformance.model.case import Case, Unsupported
 
 BUGS = {bug.name: bug for bug in bugs()}
 # One object that several calls return, state that a call changes, gradients, and refusals by the
@@ -70,6 +70,12 @@ def _run_alone(source: str) -> tuple[int, str]:
     return process.returncode, process.stdout
 
 
+def _script(backend: Any, case: Case) -> str:
+    """The script of a case's failure in `values`, or of its steps if it passes."""
+    trial, failure = run_check(backend, case, "values")
+    return make_reproducer(trial, "values", str(failure), ends_process=failure is None)
+
+
 @pytest.mark.parametrize("name", ["onnxruntime", "onnx-reference", "openvino-f32"])
 def test_a_script_needs_the_framework_alone(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for package in ("onnx", name.replace("onnx-reference", "onnx").partition("-")[0]):
@@ -78,11 +84,7 @@ def test_a_script_needs_the_framework_alone(name: str, monkeypatch: pytest.Monke
     case = next(x for x in cases("functional.relu") if x.inputs[0].min() < 0)
     backend = load(name)
 
-    def script() -> str:
-        trial, failure = run_check(backend, case, "values")
-        return make_reproducer(trial, "values", str(failure), ends_process=failure is None)
-
-    right = script()
+    right = _script(backend, case)
     assert "conformance" not in right
     assert _run_alone(right) == (0, "the process is still there\n")
 
@@ -90,7 +92,7 @@ def test_a_script_needs_the_framework_alone(name: str, monkeypatch: pytest.Monke
         return graph.add("Identity", x.name)
 
     monkeypatch.setitem(translation.FUNCTIONS, "functional.relu", identity)
-    ends, printed = _run_alone(script())
+    ends, printed = _run_alone(_script(backend, case))
     assert ends == 1
     assert printed.endswith("FAILED\n")
 
@@ -113,18 +115,16 @@ def test_a_script_of_a_jax_call_needs_jax_alone(
     backend = load("jax")
     adapter = pytest.importorskip("conformance.backends.adapters.jax").backend
 
-    def answers(case: Any) -> bool:
+    def answers(case: Case) -> bool:
         with suppress(Unsupported):
-            return bool(Trial(backend, CATALOGUE[layer], case).outputs) and case.inputs[0].size > 0
+            return (
+                bool(Trial(backend, CATALOGUE[layer], case).outputs) and case.operands[0].size > 0
+            )
         return False
 
-    case = next(filter(answers, cases(layer)))
+    case = next(x for x in cases(layer) if x.operands[0].size and answers(x))
 
-    def script() -> str:
-        trial, failure = run_check(backend, case, "values")
-        return make_reproducer(trial, "values", str(failure), ends_process=failure is None)
-
-    right = script()
+    right = _script(backend, case)
     assert "conformance" not in right
     assert _run_alone(right) == (0, "the process is still there\n")
 
@@ -139,7 +139,7 @@ def test_a_script_of_a_jax_call_needs_jax_alone(
         return built
 
     monkeypatch.setattr(adapter, "build", add_one)
-    source = script()
+    source = _script(backend, case)
     assert "conformance" not in source
     assert "add" in source
     ends, printed = _run_alone(source)
