@@ -64,7 +64,7 @@ class ProgramPrinter:
         raise NotImplementedError
 
     def _call_lines(self, step: Step) -> Sequence[str]:
-        """The lines of a call."""
+        """The lines that make a program of a step's call, and run it."""
         raise NotImplementedError
 
     def _operands(self, step: Step) -> tuple[list[str | None], list[Any]]:
