@@ -39,7 +39,7 @@ def _remember_tables() -> None:
 
         # Called on an instance: staticmethod keeps that from becoming an argument.
         from_torchlib = staticmethod(cache(ONNXRegistry.from_torchlib))
-        ONNXRegistry.from_torchlib = from_torchlib  # type: ignore[assignment]
+        ONNXRegistry.from_torchlib = from_torchlib  # type: ignore[method-assign]
         utils._materialize_cpp_cia_ops = cache(utils._materialize_cpp_cia_ops)
 
 
