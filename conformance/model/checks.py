@@ -99,7 +99,7 @@ class CheckFacts:
         has_planned_sizes: some of its cases are large, see `conformance.generation.planned_sizes`.
         large_in_every_dtype: one of them has more than 65,536 elements not only in `MAIN_DTYPE`.
         large_cases: how many of them in `MAIN_DTYPE` are so large that several threads compute
-            them; in other dtypes one, at one seed of three.
+            them; in other dtypes one.
         high_priority: it runs before other checks if the time budget may not be enough for all.
         on_request: it runs only if the user names it, and is no part of conformance.
         clearest: its failures show most clearly what is wrong; a report shows them first.
@@ -328,6 +328,8 @@ _DECLARATIONS = (
         levels=STRICT,
         sampling=Sampling(
             step_other_dtypes=16,
+            step_full_share=8,
+            step_medium_share=4,
             step_main_dtype=4,
             sample_size=6,
             among_cases_of="gradients",
