@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import cache
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -46,6 +47,8 @@ def _remember_tables() -> None:
 _remember_tables()
 _TORCH = ModuleBackend("torch")
 _MAX_PROGRAMS = 2048
+# An export changes operators of the whole process while it runs.
+_ONE_EXPORT = Lock()
 # The exporter's message for an operator of torch that it cannot translate.
 _LACKING = re.compile(r"No ONNX function found for [^.]*\.\w+")
 
@@ -140,11 +143,12 @@ class OnnxRuntimeExport(OnnxRuntime):
         form = repr(
             (call.layer, call.arguments, call.dtype, shapes, states, keywords, self._threads)
         )
-        if form not in self._programs:
-            if len(self._programs) >= _MAX_PROGRAMS:
-                self._programs.clear()
-            self._programs[form] = self._export(call, inputs, keywords)
-        run, model = self._programs[form]
+        with _ONE_EXPORT:
+            if form not in self._programs:
+                if len(self._programs) >= _MAX_PROGRAMS:
+                    self._programs.clear()
+                self._programs[form] = self._export(call, inputs, keywords)
+            run, model = self._programs[form]
         dtype = numpy_dtype(call.dtype)
         state = {
             f"state_{k}": x if x.dtype.kind == "i" else np.asarray(x, dtype)
