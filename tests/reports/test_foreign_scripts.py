@@ -117,9 +117,7 @@ def test_a_script_of_a_jax_call_needs_jax_alone(
 
     def answers(case: Case) -> bool:
         with suppress(Unsupported):
-            return (
-                bool(Trial(backend, CATALOGUE[layer], case).outputs) and case.operands[0].size > 0
-            )
+            return bool(Trial(backend, CATALOGUE[layer], case).outputs)
         return False
 
     case = next(x for x in cases(layer) if x.operands[0].size and answers(x))

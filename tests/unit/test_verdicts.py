@@ -19,6 +19,7 @@ from conformance.backends.guard import BackendError
 from conformance.checks import EVERY_CHECK
 from conformance.generation.drawing import draw_cases
 from conformance.items import verdicts
+from conformance.items.log import Log
 from conformance.items.outcomes import Outcome
 from conformance.items.planning import Item
 from conformance.items.stream import MAX_ROUNDS, count_structures, min_structures
@@ -641,3 +642,14 @@ def test_every_number_of_a_half_precision_is_looked_at(check: str) -> None:
     faithful = Engine(torch_backend, 40, 0).run(Item("SiLU", check, "bfloat16", "cpu"))
     assert faithful.status == "passed"
     assert faithful.comparisons > 65_000
+
+
+@pytest.mark.parametrize(("in_every_call", "asks_further"), [(0, True), (1, True), (2, False)])
+def test_most_declines_for_what_is_lacking_in_every_call_end_the_rounds(
+    in_every_call: int, asks_further: bool
+) -> None:
+    """If one decline for another reason is enough for further rounds, the last case fails."""
+    log = Log(cases("Linear")[:3])
+    for index in range(3):
+        log.record_declined(index, "layout='sliced'", in_every_call=index < in_every_call)
+    assert log.is_declined_as_drawn() is asks_further

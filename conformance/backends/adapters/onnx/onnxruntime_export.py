@@ -12,6 +12,7 @@ import re
 import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from copy import copy
 from functools import cache
 from threading import Lock
 from typing import Any
@@ -30,17 +31,20 @@ from conformance.model.case import Call, Unsupported
 
 
 def _remember_tables() -> None:
-    """Let torch build its tables of operators once, and not in each export for most of its time.
-
-    Without custom translations and operators they never change.
-    """
+    """Let torch build its tables of operators once; each export spends most of its time on them."""
     with suppress(ImportError, AttributeError):
         from torch._export import utils
         from torch.onnx._internal.exporter._registration import ONNXRegistry
 
-        # Called on an instance: staticmethod keeps that from becoming an argument.
-        from_torchlib = staticmethod(cache(ONNXRegistry.from_torchlib))
-        ONNXRegistry.from_torchlib = from_torchlib  # type: ignore[method-assign]
+        build = cache(ONNXRegistry.from_torchlib)
+
+        def from_torchlib(**options: Any) -> ONNXRegistry:
+            registry = copy(build(**options))
+            # Another export of the process may register translations of its own.
+            registry.functions = {name: [*found] for name, found in registry.functions.items()}
+            return registry
+
+        ONNXRegistry.from_torchlib = staticmethod(from_torchlib)  # type: ignore[method-assign]
         utils._materialize_cpp_cia_ops = cache(utils._materialize_cpp_cia_ops)
 
 
