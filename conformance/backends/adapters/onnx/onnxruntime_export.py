@@ -44,7 +44,8 @@ def _remember_tables() -> None:
             registry.functions = {name: [*found] for name, found in registry.functions.items()}
             return registry
 
-        ONNXRegistry.from_torchlib = staticmethod(from_torchlib)  # type: ignore[method-assign]
+        replacement: Any = staticmethod(from_torchlib)
+        ONNXRegistry.from_torchlib = replacement  # type: ignore[method-assign]
         utils._materialize_cpp_cia_ops = cache(utils._materialize_cpp_cia_ops)
 
 
