@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import torch
-from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import tree_flatten, tree_leaves, tree_map, tree_unflatten
 
 from conformance.backends.foreign_calls import HOOKS
 from conformance.backends.kernel import import_function
@@ -98,15 +98,18 @@ class ImplementationLayer:
         """Call it without gradients, on memory that held other numbers in an earlier call.
 
         Returns:
-            What it returns, and the places of the inputs that it has changed.
+            What it returns, and the places of the inputs that it has changed, with copies of them.
         """
-        inputs = tuple(self._at_same_address(k, x) for k, x in enumerate(inputs))
+        leaves, form = tree_flatten(inputs)
+        leaves = [self._at_same_address(k, x) for k, x in enumerate(leaves)]
+        inputs = tree_unflatten(leaves, form)
         originals = copy_inputs(inputs)
         watch = HOOKS.get().operator_watch
         with torch.no_grad(), nullcontext() if watch is None else watch.note_all():
             result = self._function(*inputs)
         require_plain_tensors(result)
-        return result, changed_inputs(inputs, originals)
+        changed = changed_inputs(inputs, originals)
+        return result, [(k, copy_inputs(tree_leaves(inputs[k]))) for k in changed]
 
     def state(self) -> Mapping[str, Any]:
         """What it has of the module's state."""
@@ -119,7 +122,7 @@ class ImplementationLayer:
         """
         if not isinstance(value, torch.Tensor):
             return value
-        form = value.dtype, value.shape, value.stride()
+        form = value.dtype, value.shape, value.stride(), value.storage_offset()
         for known_place, known_form, buffer in self._buffers:
             if (known_place, known_form) == (place, form):
                 return buffer.copy_(value)
@@ -141,21 +144,35 @@ class ImplementationLayer:
 
 
 def copy_inputs(inputs: Sequence[Any]) -> list[Any]:
-    """Copies of the tensors among the inputs, and the others as they are."""
-    return [x.clone() if torch.is_tensor(x) else x for x in inputs]
+    """Copies of the tensors in the inputs, in the same layouts, and the others as they are."""
+    return [tree_map(_copy, x) for x in inputs]
+
+
+def _copy(value: Any) -> Any:
+    if not isinstance(value, torch.Tensor):
+        return value
+    if value.layout != torch.strided or type(value) is not torch.Tensor:
+        return value.clone()
+    storage = value.untyped_storage().clone()
+    return value.new_empty(0).set_(
+        storage, value.storage_offset(), value.shape, value.stride()
+    )  # fmt: skip
 
 
 def changed_inputs(inputs: Sequence[Any], originals: Sequence[Any]) -> tuple[int, ...]:
-    """The places of the tensors that are no longer what they were."""
+    """The places of the inputs whose tensors are no longer what they were."""
     return tuple(
         k
-        for k, (x, before) in enumerate(zip(inputs, originals, strict=True))
-        if torch.is_tensor(x) and not _is_same(x, before)
+        for k, pair in enumerate(zip(inputs, originals, strict=True))
+        for x, before in [tuple(map(tree_leaves, pair))]
+        if len(x) != len(before) or not all(map(_is_same, x, before))
     )
 
 
-def _is_same(x: torch.Tensor, y: torch.Tensor) -> bool:
-    """Whether two tensors have the same numbers; NaN is equal to NaN."""
+def _is_same(x: Any, y: Any) -> bool:
+    """Whether two tensors have the same numbers; NaN is equal to NaN. Other values are the same."""
+    if not (isinstance(x, torch.Tensor) and isinstance(y, torch.Tensor)):
+        return True
     return x.shape == y.shape and bool(((x == y) | ((x != x) & (y != y))).all())
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from conformance.backends.operators import Operator, dtype_name, tensor_text
+from conformance.backends.torch_layouts import share_memory
 from conformance.model.untrusted import type_name
 
 UNKNOWN_FORM = "something else"
@@ -185,13 +186,6 @@ def tensors_in(value: Any) -> tuple[torch.Tensor, ...]:
     if isinstance(value, (tuple, list)):
         return tuple(x for x in value if isinstance(x, torch.Tensor))
     return ()
-
-
-def share_memory(a: torch.Tensor, b: torch.Tensor) -> bool:
-    """Whether two tensors share memory."""
-    if a.layout != torch.strided or b.layout != torch.strided:
-        return a is b
-    return a is b or a.untyped_storage().data_ptr() == b.untyped_storage().data_ptr() != 0
 
 
 def _flatten_results(result: Any) -> list[Any]:

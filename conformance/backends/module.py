@@ -22,7 +22,7 @@ from conformance.backends.torch_calls import (
     torch_arguments,
     trim_trailing_none,
 )
-from conformance.backends.torch_layouts import apply_layout
+from conformance.backends.torch_layouts import apply_layout, share_memory
 from conformance.backends.torch_module import ModuleMembers, construct_anew
 from conformance.backends.torch_network import COMPOSED
 from conformance.backends.torch_transforms import Transforms, compute_gradients, recorded
@@ -212,8 +212,7 @@ class ModuleLayer(Transforms, ModuleMembers, Autocast):
 
     def aliases(self, a: torch.Tensor, b: torch.Tensor) -> bool:
         """Whether two tensors share memory."""
-        first, second = (x.untyped_storage().data_ptr() for x in (a, b))
-        return first == second != 0
+        return share_memory(a, b)
 
     def __call__(self, *inputs: Any, **keywords: Any) -> Any:
         """Call without recording a gradient; recurrent layers take and return flat states."""

@@ -29,6 +29,8 @@ DECLARATIONS = frozenset(("numerics", "offers", "inherits"))
 nothing. A copy of the judge's process, in which a case may end it, has their answers."""
 NAMES_OF_BACKENDS = frozenset(("base", "less_optimized"))
 """Members that name backends which the judge loads in its own process."""
+MAX_QUEUED_BYTES = 1 << 16
+"""Most bytes of an array that is sent together with the next request."""
 JUDGES_CLOCK = frozenset(("stopwatch",))
 """Members of a layer that the judge does not ask: it reads its own clock."""
 
@@ -150,11 +152,19 @@ class SealedLayer:
             raise AttributeError(name)
         if name == "fallbacks" and name in self._names:
             return lambda: self._fell_back
+        if name == "put" and name in self._names:
+            return self._put
         if name in self._names:
             return lambda *arguments, **keywords: self._call(name, *arguments, **keywords)
         if name in self._unsure or (name == "updated" and self._has_updated):
             return self._process.read(self._number, name)
         raise AttributeError(name)
+
+    def _put(self, array: np.ndarray, layout: str = "contiguous", *dtype: str) -> Any:
+        # Some checks ask which layouts are refused, so these wait for the answer.
+        if layout == "contiguous" and array.nbytes <= MAX_QUEUED_BYTES:
+            return self._process.place(self._number, array, layout, *dtype)
+        return self._call("put", array, layout, *dtype)
 
     def _call(self, name: str, *arguments: Any, **keywords: Any) -> Any:
         answer = self._process.call(self._number, name, *arguments, **keywords)

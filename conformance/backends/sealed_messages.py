@@ -13,7 +13,7 @@ import os
 import pickle
 import select
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
@@ -56,6 +56,7 @@ class Request(NamedTuple):
         member: name of the member; `"call"` is the object itself.
         arguments, keywords: of the call; natives by number.
         dropped: numbers of objects that the judge does not need any more.
+        number: under which the judge knows the result, a negative one; 0 = the process chooses.
     """
 
     action: str
@@ -64,6 +65,7 @@ class Request(NamedTuple):
     arguments: tuple[Any, ...] = ()
     keywords: Mapping[str, Any] = {}
     dropped: tuple[int, ...] = ()
+    number: int = 0
 
 
 class Answer(msgspec.Struct, array_like=True, frozen=True):
@@ -204,6 +206,11 @@ class Objects:
             self._objects[number] = value
         return number
 
+    def set(self, number: int, value: Any) -> None:
+        """Keep an object under a number that the judge has chosen, a negative one."""
+        self._objects[number] = value
+        self._numbers.setdefault(id(value), number)
+
     def find(self, number: int) -> Any:
         """The object of a number."""
         return self._objects[number]
@@ -212,7 +219,8 @@ class Objects:
         """Forget objects."""
         for number in numbers:
             value = self._objects.pop(number, None)
-            self._numbers.pop(id(value), None)
+            if self._numbers.get(id(value)) == number:
+                del self._numbers[id(value)]
 
 
 def find_object(number: int) -> Any:
@@ -225,9 +233,15 @@ def encode_request(request: Request) -> bytes:
     return pickle.dumps(tuple(request), protocol=5)
 
 
-def decode_request(message: bytes) -> Request:
-    """Decode a request, in the process that has the objects."""
-    return Request(*pickle.loads(message))
+def encode_requests(requests: Sequence[bytes]) -> bytes:
+    """The message of encoded requests, of which the last one is answered."""
+    return pickle.dumps(tuple(requests), protocol=5)
+
+
+def decode_requests(message: bytes) -> Iterator[Request]:
+    """Decode requests, in the process that has the objects; each after the one before is done."""
+    for request in pickle.loads(message):
+        yield Request(*pickle.loads(request))
 
 
 def encode_answer(answer: Answer) -> bytes:
@@ -285,7 +299,7 @@ def to_message(
 
 
 def _number(number: int) -> bytes:
-    return number.to_bytes(8, "little")
+    return number.to_bytes(8, "little", signed=True)
 
 
 def _key(key: Any) -> str:
@@ -297,24 +311,37 @@ def _numerics_fields(numerics: Numerics) -> dict[str, Any]:
     return {name: dict(x) if is_mapping(x) else x for name, x in fields.items()}
 
 
-def decode_answer(message: bytes, native: Callable[[int], Any]) -> Answer:
-    """Decode an answer.
+class AnswerDecoder:
+    """Decodes answers.
 
     Args:
         native: number of an object → what stands for it here.
-
-    Raises:
-        SealedError: if it is none.
     """
 
-    def read_extension(code: int, data: memoryview) -> Any:
+    def __init__(self, native: Callable[[int], Any]) -> None:
+        self._native = native
+        self._answers = msgspec.msgpack.Decoder(Answer, ext_hook=self._read_extension)
+        self._values = msgspec.msgpack.Decoder(Any, ext_hook=self._read_extension)
+
+    def decode(self, message: bytes) -> Answer:
+        """Decode an answer.
+
+        Raises:
+            SealedError: if it is none.
+        """
+        try:
+            return self._answers.decode(message)
+        except Exception as error:  # whatever the process wrote
+            raise SealedError(f"not an answer: {bounded(str(error), 200)}") from None
+
+    def _read_extension(self, code: int, data: memoryview) -> Any:
         if code == _NATIVE:
-            return native(int.from_bytes(data, "little"))
+            return self._native(int.from_bytes(data, "little", signed=True))
         if code == _INTEGER:
             return int(bytes(data)[:400])
         if code == _COMPLEX:
             return complex(np.frombuffer(data, np.complex128)[0])
-        parts = decode(data)
+        parts = self._values.decode(data)
         if code == _TUPLE:
             return tuple(parts)
         if code == _METHOD:
@@ -329,12 +356,6 @@ def decode_answer(message: bytes, native: Callable[[int], Any]) -> Answer:
             return Numerics(**fields)
         name, text = parts
         return named_class(str(name), (Opaque,))(str(text))
-
-    decode = msgspec.msgpack.Decoder(Any, ext_hook=read_extension).decode
-    try:
-        return msgspec.msgpack.Decoder(Answer, ext_hook=read_extension).decode(message)
-    except Exception as error:  # whatever the process wrote
-        raise SealedError(f"not an answer: {bounded(str(error), 200)}") from None
 
 
 def _read_array(text: str, shape: Iterable[int], data: bytes) -> np.ndarray:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pickle
+import select
 import shutil
 import subprocess
 import sys
@@ -16,19 +17,23 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from conformance.backends import confinement
 from conformance.backends.foreign_calls import HOOKS
 from conformance.backends.guard import BackendError
 from conformance.backends.poison import poisoned
 from conformance.backends.sealed_exceptions import rebuild_exception
 from conformance.backends.sealed_messages import (
+    MAX_PIECE,
     Answer,
+    AnswerDecoder,
     FirstRead,
     Pipe,
     Request,
     SealedError,
-    decode_answer,
     encode_request,
+    encode_requests,
     find_object,
 )
 from conformance.backends.watch import RUNS
@@ -98,6 +103,7 @@ class SealedProcess:
         self._process: subprocess.Popen[bytes] | None = None
         self._owner, self._lock = 0, threading.RLock()
         self._watched, self._own_processes = 0.0, list[int]()
+        self._decoder = AnswerDecoder(self.native)
         self._forget()
 
     def _forget(self) -> None:
@@ -106,6 +112,20 @@ class SealedProcess:
         self._dropped: list[int] = []
         self._first_reads: Mapping[int, FirstRead] = {}
         self._noted: list[tuple[str, str]] = []
+        self._queued, self._placed = list[bytes](), 0
+
+    def place(self, target: int, array: np.ndarray, *arguments: Any) -> Native:
+        """Put an array; the process does it together with the next request.
+
+        A request costs more than most of what is asked for. What the backend raises is raised by
+        the next request.
+        """
+        with self._lock:
+            self.start()
+            self._placed += 1
+            request = Request("call", target, "put", (array, *arguments), number=-self._placed)
+            self._queued.append(encode_request(request))
+            return self.native(-self._placed)
 
     def call(self, target: int, member: str, *arguments: Any, **keywords: Any) -> Answer:
         """Call a method.
@@ -120,7 +140,9 @@ class SealedProcess:
         return self._ask(Request("call", target, member, arguments, keywords))
 
     def batch(self, target: int, member: str, batch: Sequence[Any]) -> Answer:
-        """Call a method once for each element of a batch, in one request."""
+        """Call a method once for each element of a batch, in one request of their own."""
+        if self._queued:
+            self.read(0, "name")
         return self._ask(Request("batch", target, member, tuple(batch)))
 
     def read(self, target: int, member: str) -> Any:
@@ -166,7 +188,7 @@ class SealedProcess:
         text = b""
         with contextlib.suppress(BlockingIOError):
             while len(text) < MAX_REPORT:
-                piece = os.read(self._reports, MAX_REPORT)
+                piece = os.read(self._reports, MAX_PIECE)
                 if not piece:
                     yield CLOSED_REPORTS
                     break
@@ -194,13 +216,23 @@ class SealedProcess:
         runs = sum(b[1] - a[1] for a, b in zip(before, after, strict=True))
         return seconds > MAX_IDLE_SHARE * IDLE_SECONDS or runs > MAX_IDLE_RUNS
 
+    def _read_means(self, deadline: float | None) -> str:
+        """What the process is left with, which it says before it loads the code under test."""
+        with contextlib.suppress(EOFError):
+            return bounded(str(self._decoder.decode(self._pipe.receive(deadline)).value))
+        return ""
+
     def _ask(self, request: Request) -> Answer:
         with self._lock:
             self.start()
             if request.member not in ("get", "dtype", "shape", "device"):
                 self._first_reads = {}
-            dropped, self._dropped[:] = tuple(self._dropped), []
-            answer = self._exchange(encode_request(request._replace(dropped=dropped)), self.seconds)
+            # Others may be dropped in between, by another thread or a collection of garbage.
+            dropped = tuple(self._dropped[:])
+            del self._dropped[: len(dropped)]
+            queued, self._queued = self._queued, []
+            last = encode_request(request._replace(dropped=dropped))
+            answer = self._exchange(encode_requests((*queued, last)), self.seconds)
         if answer.raised is not None:
             raise rebuild_exception(answer.raised)
         return answer
@@ -211,7 +243,10 @@ class SealedProcess:
         with contextlib.suppress(OSError):
             self._pipe.send(message, deadline)
         try:
-            return decode_answer(self._pipe.receive(deadline), self.native)
+            answer = self._decoder.decode(self._pipe.receive(deadline))
+            if self._hangup.poll(0) and CLOSED_REPORTS not in self._noted:
+                self._noted.append(CLOSED_REPORTS)
+            return answer
         except (EOFError, OSError):
             code = self._wait_for_end()
         except SealedError:
@@ -265,6 +300,8 @@ class SealedProcess:
         module = "conformance.backends.sealed_worker"
         self._reports, report_end = os.pipe()
         os.set_blocking(self._reports, False)
+        self._hangup = select.poll()
+        self._hangup.register(self._reports, 0)
         self._process = subprocess.Popen(
             [sys.executable, "-P", str(confinement.__file__), str(self._folder), module],
             stdin=subprocess.PIPE,
@@ -281,18 +318,16 @@ class SealedProcess:
         assert self._process.stdout is not None
         self._pipe = Pipe(self._process.stdout.fileno(), self._process.stdin.fileno())
         os.set_blocking(self._process.stdin.fileno(), self.seconds is None)
-        with contextlib.suppress(EOFError):
-            self._pipe.receive(self.seconds and time.monotonic() + LOAD_SECONDS)
+        self.means = self._read_means(self.seconds and time.monotonic() + LOAD_SECONDS)
         self._own_processes = [self._process.pid, *_descendants(self._process.pid)]
         try:
             start = pickle.dumps((self.backend, list(sys.path), report_end))
             answer = self._exchange(start, self.seconds and self.seconds + LOAD_SECONDS)
         except SealedError as error:
             raise BackendError(f"backend {self.backend!r}: {error}, while it was loaded") from error
-        problem, self.means = _read_start(answer.value)
-        if problem:
+        if answer.value:
             self.stop()
-            raise BackendError(str(problem))
+            raise BackendError(str(answer.value))
         self._watched = 0.0
 
 
@@ -302,17 +337,6 @@ def _environment(folder: Path) -> dict[str, str]:
     environment = poisoned(kept | dict.fromkeys(FOLDER_VARIABLES, str(folder)))
     keep_to_one_thread(environment)
     return environment
-
-
-def _read_start(value: Any) -> tuple[str, str]:
-    """Why a backend cannot be loaded, and what its process is left with.
-
-    Raises:
-        BackendError: if the process says something else.
-    """
-    if type(value) is not list or [type(x) for x in value] != [str, str]:
-        raise BackendError(f"the sealed process answered {value!r:.80} when it was started")
-    return bounded(value[0]), bounded(value[1])
 
 
 def _descendants(process: int) -> list[int]:

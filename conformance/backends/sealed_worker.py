@@ -33,7 +33,7 @@ from conformance.backends.sealed_messages import (
     Objects,
     Pipe,
     Request,
-    decode_request,
+    decode_requests,
     digest,
     encode_answer,
     to_message,
@@ -65,9 +65,12 @@ class SealedServer:
         self.backend, self.objects = backend, Objects(backend)
 
     def answer(self, message: bytes) -> bytes:
-        """Answer a request; whatever the backend raises becomes an answer."""
+        """Answer the last request of a message; what the backend raises first becomes an answer."""
         try:
-            return encode_answer(self._do(decode_request(message)))
+            answer = Answer()
+            for request in decode_requests(message):
+                answer = self._do(request)
+            return encode_answer(answer)
         except BaseException as error:
             return encode_answer(Answer(raised=describe_raised(error, self._refusals())))
 
@@ -89,6 +92,9 @@ class SealedServer:
                 sync()
             return Answer(self._message(value, arrays=False))
         value = method(*request.arguments, **request.keywords)
+        if request.number:
+            self.objects.set(request.number, value)
+            return Answer()
         if member in LAYER_MEMBERS:
             return Answer(self._message(self._describe_layer(value), arrays=True))
         if is_backend or member not in (*COMPUTING_MEMBERS, "state"):
@@ -175,7 +181,9 @@ def _take_pipes() -> Pipe:
 def main() -> None:
     """Load a backend, and answer requests until the judge ends."""
     pipe = _take_pipes()
-    pipe.send(b"")  # its processes are counted before any code under test runs
+    # Its processes are counted, and what it is left with is said, before any code under test runs.
+    means = os.environ.pop(APPLIED_VARIABLE, "") or "nothing is taken from it"
+    pipe.send(encode_answer(Answer(means)))
     name, path, reports = pickle.loads(pipe.receive())
     sys.path[:] = path
     warnings.simplefilter("ignore")
@@ -212,8 +220,7 @@ def _serve(pipe: Pipe, server: SealedServer | None, problem: str, watch: Watch) 
     process = os.getpid()
     gc.collect()
     gc.freeze()
-    means = os.environ.pop(APPLIED_VARIABLE, "") or "nothing is taken from it"
-    pipe.send(encode_answer(Answer([problem, means])))
+    pipe.send(encode_answer(Answer(problem)))
     while server is not None:
         try:
             message = pipe.receive()

@@ -52,3 +52,13 @@ def _unfold(tensor: torch.Tensor, windows: Windows, size: int) -> torch.Tensor:
     signal = torch.cat([first, *tails], windows.place)
     order = windows.order(tensor.dim())
     return signal.unfold(windows.place, size, windows.step).permute(order)
+
+
+def share_memory(a: torch.Tensor, b: torch.Tensor) -> bool:
+    """Whether the storages of two tensors overlap; another owner may begin within the first."""
+    if a is b or a.layout != torch.strided or b.layout != torch.strided:
+        return a is b
+    first, second = a.untyped_storage(), b.untyped_storage()
+    starts = first.data_ptr(), second.data_ptr()
+    ends = starts[0] + first.nbytes(), starts[1] + second.nbytes()
+    return a.device == b.device and max(starts) < min(ends)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import base64
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from conformance.diagnosis.literals import literal
+from conformance.diagnosis.literals import literal, number_list_literal
 from conformance.diagnosis.transcript import Again, Ref, Step
-from conformance.model.case import Call, Unsupported
+from conformance.model.case import Call, Unsupported, Updated
+
+_MAX_SHOWN_LINES = 60
 
 
 class ProgramPrinter:
@@ -73,3 +77,72 @@ class ProgramPrinter:
         if any(name is not None and name not in self._arrays for name in names):
             raise Unsupported("an input that an earlier step returned")
         return names, [None if name is None else self._arrays[name] for name in names]
+
+
+class ExportPrinter(ProgramPrinter):
+    """Writes each call as a program that the framework exported, with its operators in comments.
+
+    Args:
+        backend: a `FunctionBackend` whose functions the framework can trace.
+        call, seed: as of the other printers; not used.
+    """
+
+    def __init__(self, backend: Any, call: Call, seed: int | None = None) -> None:
+        super().__init__()
+        self._backend = backend
+        self._programs: dict[tuple[Any, ...], str] = {}
+
+    def _export(
+        self, compute: Callable[..., Any], state: Mapping[str, Any], inputs: Sequence[Any]
+    ) -> tuple[bytes, Sequence[str]]:
+        """The program of a function of a state and inputs, and its operators, a line each."""
+        raise NotImplementedError
+
+    def _array_text(self, x: np.ndarray, dtype: str) -> str:
+        """The code of an array."""
+        raise NotImplementedError
+
+    def _put(self, step: Step, value: np.ndarray, dtype: str) -> str:
+        device = step.call.device
+        self._arrays[step.name] = self._backend.put(value, "contiguous", dtype, device)
+        return self._array_text(value, dtype)
+
+    def _call_lines(self, step: Step) -> Sequence[str]:
+        names, natives = self._operands(step)
+        layer = self._backend.build(self._calls[step.layer])
+        state = layer.state()
+
+        def compute(state: Mapping[str, Any], *inputs: Any) -> Any:
+            result = layer.compute(state, inputs, step.keywords)
+            if isinstance(result, Updated):
+                raise Unsupported("updates of the state")
+            return result
+
+        lines = list[str]()
+        key = step.layer, str(step.keywords), *(None if x is None else _kind(x) for x in natives)
+        if key not in self._programs:
+            try:
+                program, operators = self._export(compute, state, natives)
+            except Exception as error:  # it raises by itself, or reads numbers on the host
+                raise Unsupported("a call that the framework cannot export") from error
+            self._programs[key] = name = f"program{len(self._programs) + 1}"
+            lines += [f"# {line}" for line in operators[:_MAX_SHOWN_LINES]]
+            lines += ["# …"] if len(operators) > _MAX_SHOWN_LINES else []
+            text = textwrap.wrap(base64.b64encode(program).decode(), 96)
+            lines += [f'{name} = program("""', *text, '""")']
+        tensors = self._calls[step.layer].state.items()
+        dtypes = {name: self._backend.dtype(tensor) for name, tensor in state.items()}
+        weights = ", ".join(f'"{k}": {self._array_text(x, dtypes[k])}' for k, x in tensors)
+        inputs = ", ".join(["{" + weights + "}", *(name or "None" for name in names)])
+        return [*lines, f"{step.name} = {self._programs[key]}({inputs})"]
+
+
+def _kind(native: Any) -> tuple[tuple[int, ...], str]:
+    """What of an array a program depends on."""
+    return tuple(native.shape), str(native.dtype)
+
+
+def array_literal(x: np.ndarray) -> str:
+    """The code of a NumPy array with an array's numbers and shape."""
+    text = f"np.array({number_list_literal(x)})"
+    return text if x.ndim == 1 else f"{text}.reshape({x.shape})"

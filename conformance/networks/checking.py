@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from random import Random
 from typing import Any
 
 import torch
+from torch.utils._pytree import tree_leaves
 
 from conformance.backends.implementation import (
     changed_inputs,
     copy_inputs,
     require_plain_tensors,
 )
-from conformance.bounding.operands import is_array
 from conformance.model.case import Numerics, Unsupported
 from conformance.networks.bounds import NetworkBounds, trace_bounds
+from conformance.networks.forms import form_fault, form_of, tensors_in
+from conformance.networks.inputs import LARGER_BATCH, LAYOUTS, REGIMES, change_inputs
 from conformance.networks.intermediates import run_modules
 from conformance.networks.probes import Margin
 
@@ -65,34 +68,16 @@ class CheckedCall:
     first_wrong: str = ""
 
 
-def _outliers(x: Any, generator: torch.Generator) -> Any:
-    order = torch.randperm(x.numel(), generator=generator).reshape(x.shape)
-    return torch.where(order < max(x.numel() // 64, 1), 1000 * x, x)
-
-
-REGIMES: dict[str, Callable[[Any, torch.Generator], Any]] = {
-    "as given": lambda x, generator: x,
-    "whole numbers": lambda x, generator: (3 * x).round(),
-    "negative": lambda x, generator: -x,
-    "outliers": _outliers,
-    "zeros": lambda x, generator: torch.zeros_like(x),
-}
-"""How floating-point inputs are changed; whole numbers come first when a failure is shrunk."""
-LAYOUTS = ("contiguous", "transposed")
-LARGER_BATCH = -1
-"""A batch of one more than twice the given size."""
-MAX_LARGER_ELEMENTS = 1 << 24
-"""Elements of an input in such a batch, at most."""
-
-
 def plan_calls(seeds: Sequence[int]) -> Iterator[CheckedCall]:
     """The calls to make: every regime for each seed, then other batch sizes and layouts."""
+    plain, *layouts = LAYOUTS
     for seed in seeds:
         for regime in REGIMES:
-            yield CheckedCall(seed, regime, None, LAYOUTS[0])
-    for batch in (1, 3, LARGER_BATCH):
-        yield CheckedCall(seeds[0], "as given", batch, LAYOUTS[0])
-    yield CheckedCall(seeds[0], "as given", None, LAYOUTS[1])
+            yield CheckedCall(seed, regime, None, plain)
+    for batch in (1, Random(seeds[0]).randint(2, 8), LARGER_BATCH):
+        yield CheckedCall(seeds[0], "as given", batch, plain)
+    for layout in layouts:
+        yield CheckedCall(seeds[0], "as given", None, layout)
 
 
 def check_call(subject: Subject, call: CheckedCall) -> CheckedCall | None:
@@ -104,9 +89,14 @@ def check_call(subject: Subject, call: CheckedCall) -> CheckedCall | None:
     inputs = make_inputs(subject, call)
     if inputs is None:
         return None
-    call = replace(call, shapes=tuple(tuple(x.shape) for x in inputs if torch.is_tensor(x)))
+    shapes = tuple(tuple(x.shape) for x in tree_leaves(inputs) if torch.is_tensor(x))
+    call = replace(call, shapes=shapes)
     try:
-        want: NetworkBounds = trace_bounds(subject.module, inputs, {}, subject.numerics, call.seed)
+        wanted_form, writes = _call_module(subject.module, inputs)
+        module = _with_written(subject.module, writes)
+        want: NetworkBounds = trace_bounds(module, inputs, {}, subject.numerics, call.seed)
+    except Unsupported as error:
+        return replace(call, status="not certified", text=str(error))
     except (RuntimeError, ValueError, TypeError, IndexError) as error:
         # The given inputs must work; a changed batch may be one that the module does not take.
         if call.batch is not None:
@@ -114,7 +104,6 @@ def check_call(subject: Subject, call: CheckedCall) -> CheckedCall | None:
         return replace(call, status="not certified", text=f"the module raises: {error}")
     if want.uncertified:
         return replace(call, status="not certified", text="\n".join(want.uncertified))
-    wanted_form, writes = _call_module(subject.module, inputs)
     copies = copy_inputs(inputs)
     try:
         with torch.no_grad():
@@ -125,12 +114,13 @@ def check_call(subject: Subject, call: CheckedCall) -> CheckedCall | None:
         return replace(call, status="not certified", text=text)
     except Exception as error:
         return replace(call, status="wrong", text=_raised_text(error))
-    changed = set(changed_inputs(copies, inputs)) - writes
+    changed = set(changed_inputs(copies, inputs)) - set(writes)
     fault = f"it changes input {min(changed)}" if changed else ""
-    fault = fault or _form_fault(got, wanted_form)
+    fault = fault or form_fault(got, wanted_form)
     if fault:
         return replace(call, status="wrong", text=fault)
-    tensors = list(_tensors_in(got, wanted_form))
+    tensors = list(tensors_in(got, wanted_form))
+    tensors += [x for k in writes for x in tree_leaves(copies[k]) if torch.is_tensor(x)]
     fault = want.find_fault(tensors)
     if fault:
         return replace(call, status="wrong", text=fault)
@@ -143,47 +133,37 @@ def _raised_text(error: Exception) -> str:
     return f"it raises {type(error).__name__}: {str(error).partition(chr(10))[0]}"
 
 
-def _call_module(module: Callable[..., Any], inputs: Inputs) -> tuple[Any, set[int]]:
-    """The form of what a module returns, and the places of the inputs that it changes."""
-    copies = copy_inputs(inputs)
+def _call_module(module: Callable[..., Any], inputs: Inputs) -> tuple[Any, tuple[int, ...]]:
+    """The form of what a module returns, and the places of the inputs that it changes.
+
+    Raises:
+        Unsupported: if it changes its own state, which is not judged.
+    """
+    copies, before = copy_inputs(inputs), _state(module)
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
         result = module(*copies)
-    return _form(result), set(changed_inputs(copies, inputs))
+    if changed_inputs([_state(module)], [before]):
+        module.load_state_dict(before)  # type: ignore[attr-defined]
+        raise Unsupported("the module changes its own state, which is not judged")
+    return form_of(result), changed_inputs(copies, inputs)
 
 
-def _form(value: Any) -> Any:
-    """The structure of a result: containers of `"tensor"`, for any array, and of plain values.
-
-    Of a number that is not whole only the type counts, since it is computed.
-    """
-    if torch.is_tensor(value) or is_array(value):
-        return "tensor"
-    if isinstance(value, Mapping):
-        return {str(name): _form(x) for name, x in value.items()}
-    if isinstance(value, (tuple, list)):
-        return tuple(map(_form, value))
-    if isinstance(value, str):
-        return repr(value)
-    return value if isinstance(value, (bool, int, type(None))) else type(value).__name__
+def _state(module: Any) -> dict[str, Any]:
+    """Copies of a module's parameters and buffers; empty for a function."""
+    state = module.state_dict() if isinstance(module, torch.nn.Module) else {}
+    return {name: x.clone() for name, x in state.items()}
 
 
-def _tensors_in(value: Any, form: Any) -> Iterator[Any]:
-    """The tensors of a result of a form, in the order of the form."""
-    if form == "tensor":
-        yield value
-    elif isinstance(form, Mapping):
-        parts = {str(name): x for name, x in value.items()}
-        for name, part in form.items():
-            yield from _tensors_in(parts[name], part)
-    elif isinstance(form, tuple):
-        for x, part in zip(value, form, strict=True):
-            yield from _tensors_in(x, part)
+def _with_written(module: Callable[..., Any], writes: Sequence[int]) -> Callable[..., Any]:
+    """A module that also returns the inputs that it writes to."""
+    if not writes:
+        return module
 
+    def with_written(*inputs: Any) -> Any:
+        result = module(*inputs)
+        return result, [x for k in writes for x in tree_leaves(inputs[k]) if torch.is_tensor(x)]
 
-def _form_fault(got: Any, wanted: Any) -> str:
-    """How the structure of an answer differs; empty if it does not."""
-    form = _form(got)
-    return "" if form == wanted else f"it returns {form}, wanted {wanted}"
+    return with_written
 
 
 def find_first_wrong(subject: Subject, failing: CheckedCall) -> CheckedCall:
@@ -203,36 +183,13 @@ def find_first_wrong(subject: Subject, failing: CheckedCall) -> CheckedCall:
 
 def make_inputs(subject: Subject, call: CheckedCall) -> list[Any] | None:
     """The inputs of a call; None if they have no batch axis to change."""
-    generator = torch.manual_seed(call.seed)
-    inputs = [x.detach() if torch.is_tensor(x) else x for x in subject.inputs(call.seed)]
-    change = REGIMES[call.regime]
-    inputs = [
-        change(x, generator) if torch.is_tensor(x) and x.is_floating_point() else x for x in inputs
-    ]
-    tensors = [x for x in inputs if torch.is_tensor(x)]
-    if call.batch is not None:
-        sizes = {x.shape[0] if x.ndim else 0 for x in tensors}
-        batch = 2 * min(sizes, default=0) + 1 if call.batch == LARGER_BATCH else call.batch
-        if len(sizes) != 1 or 0 in sizes or sizes == {batch}:
-            return None
-        size = batch // min(sizes) * max(x.numel() for x in tensors)
-        if call.batch == LARGER_BATCH and size > MAX_LARGER_ELEMENTS:
-            return None
-        places = torch.arange(batch) % min(sizes)
-        inputs = [x[places] if torch.is_tensor(x) else x for x in inputs]
-    if call.layout == "transposed":
-        inputs = [
-            x.transpose(-1, -2).contiguous().transpose(-1, -2)
-            if torch.is_tensor(x) and x.ndim > 1
-            else x
-            for x in inputs
-        ]
-    return inputs
+    inputs = subject.inputs(call.seed)
+    return change_inputs(inputs, call.seed, call.regime, call.batch, call.layout)
 
 
 def shrink(subject: Subject, failing: CheckedCall) -> CheckedCall:
     """A simpler call that is also wrong: one row, contiguous, of whole numbers; else the same."""
-    for changes in ({"batch": 1}, {"layout": LAYOUTS[0]}, {"regime": "whole numbers"}):
+    for changes in ({"batch": 1}, {"layout": "contiguous"}, {"regime": "whole numbers"}):
         simpler = check_call(subject, replace(failing, **changes))
         if simpler is not None and simpler.status == "wrong":
             failing = simpler

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
+from torch.utils._pytree import tree_leaves
 
 from conformance.backends.delegation import base_name, find_delegated, operators_of
 from conformance.backends.implementation import ModuleSettings, copy_inputs, set_module
@@ -49,41 +50,54 @@ class SealedModule:
     def __call__(self, *inputs: Any) -> Any:
         """Call the implementation, and return its outputs as tensors of this process.
 
-        The inputs that it has changed are changed here, too, though in another way.
+        The inputs that it has changed are changed here, too.
         """
         # A module may run other operators for other inputs.
         self._needed.add(operators_of(self._module, copy_inputs(inputs)))
-        try:
+        with self._asking():
             if self._layer is None:
                 self._layer = self._backend.build(self._call)
             result, changed = self._layer(*inputs)
-            for k in changed:
-                inputs[k].copy_((inputs[k] == 0).to(inputs[k].dtype))
+            for k, leaves in changed:
+                for x, now in zip(tree_leaves(inputs[k]), leaves, strict=True):
+                    if isinstance(x, torch.Tensor):
+                        x.copy_(self._read(now)[1])
             return self._as_tensors(result)
+
+    @contextmanager
+    def _asking(self) -> Iterator[None]:
+        """Requests to the process; what they raise is an `Exception`, whatever the code raised."""
+        try:
+            yield
         except SealedError:
             self._layer, self._earlier = None, []  # its process has ended
             raise
+        except Exception:
+            raise
         except BaseException as error:
-            if isinstance(error, Exception):
-                raise
             raise SealedError(f"it raised {type(error).__name__}") from error
 
     def load(self, state: Mapping[str, Any]) -> bool:
         """Build the implementation anew with another state; False if it takes none of a module."""
         self.compare_earlier()
         self._call = replace(self._call, state=dict(state))
-        self._layer = self._backend.build(self._call)
-        return set(self._layer.state()) == set(state)
+        with self._asking():
+            self._layer = self._backend.build(self._call)
+            return set(self._layer.state()) == set(state)
 
     def compare_earlier(self) -> None:
         """Note a breach if an output of an earlier call is no longer what it was."""
         earlier, self._earlier = self._earlier, []
-        with suppress(SealedError):
-            for native, array in earlier if self._layer is not None else ():
-                has_nan = array.dtype.kind in "fc"
-                if not np.array_equal(self._layer.get(native), array, equal_nan=has_nan):
-                    self._backend.note_breach(CHANGES, "an output changes with a later call")
-                    break
+        for native, array in earlier if self._layer is not None else ():
+            try:
+                with self._asking():
+                    now = self._layer.get(native)
+            except Exception:
+                self._backend.note_breach(CHANGES, "an output of an earlier call cannot be read")
+                break
+            if not np.array_equal(now, array, equal_nan=array.dtype.kind in "fc"):
+                self._backend.note_breach(CHANGES, "an output changes with a later call")
+                break
 
     def close(self) -> None:
         """End the process."""
@@ -108,11 +122,16 @@ class SealedModule:
 
     def _as_tensors(self, value: Any) -> Any:
         if isinstance(value, Native):
-            array, dtype = self._layer.get(value), self._layer.dtype(value)
-            self._earlier.append((value, array.copy()))
-            return torch.from_numpy(array).to(getattr(torch, dtype))
+            array, tensor = self._read(value)
+            self._earlier.append((value, array))
+            return tensor
         if isinstance(value, (tuple, list)):
             return tuple(map(self._as_tensors, value))
         if isinstance(value, Mapping):
             return {name: self._as_tensors(x) for name, x in value.items()}
         return value
+
+    def _read(self, native: Any) -> tuple[np.ndarray, Any]:
+        """The numbers of a native, and a tensor of this process with a copy of them."""
+        array, dtype = self._layer.get(native), self._layer.dtype(native)
+        return array, torch.from_numpy(array.copy()).to(getattr(torch, dtype))

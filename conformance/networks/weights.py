@@ -11,8 +11,8 @@ import torch
 def vary_state(state: Mapping[str, Any], seed: int) -> dict[str, Any]:
     """Other floating-point parameters and buffers of the same scale; signs and whole numbers stay.
 
-    Each number is multiplied by one from 0.5 to 1.5. Where all are equal, as in a bias of zeros or
-    variances of 1, numbers from 0 to 0.25 are added.
+    Each number is multiplied by one from 0.5 to 1.5. Where all are 0, as in a bias, numbers from
+    −0.25 to 0.25 are added.
     """
     generator = torch.Generator().manual_seed(seed)
     varied = {}
@@ -22,7 +22,7 @@ def vary_state(state: Mapping[str, Any], seed: int) -> dict[str, Any]:
             continue
         factors = 0.5 + torch.rand(x.shape, generator=generator, dtype=torch.float64)
         changed = x.double() * factors
-        if x.numel() and bool((x == x.flatten()[0]).all()):
-            changed += 0.25 * torch.rand(x.shape, generator=generator, dtype=torch.float64)
+        if not bool(x.any()):
+            changed += torch.rand(x.shape, generator=generator, dtype=torch.float64) / 2 - 0.25
         varied[name] = changed.to(x.dtype)
     return varied

@@ -92,6 +92,8 @@ class Backend(FunctionBackend):
         }
 
     def put(self, array, layout, dtype, device):
+        if layout == "reversed" or array.size == 7:
+            raise Unsupported(layout)
         return array
 
     def get(self, native):
@@ -108,6 +110,8 @@ class Backend(FunctionBackend):
             os.abort()
         if how == "closes":
             os.closerange(3, 999)
+        if how == "itself":
+            return input
         if how in ("hangs", "closes"):
             time.sleep(60)
         output = np.maximum(input, 0)
@@ -184,6 +188,32 @@ def test_answers_are_those_of_the_backend(sealed: Any) -> None:
     assert layer.get(output).tolist() == [0.0, 2.0]
     assert layer.dtype(output) == "float64"
     assert not hasattr(layer, "vjp")
+
+
+def test_an_array_is_sent_with_the_next_request(sealed: Any) -> None:
+    backend = sealed()
+    layer = backend.build(CALL)
+    asked = []
+    ask = backend._process._ask
+    backend._process._ask = lambda request: asked.append(request.member) or ask(request)
+    array = np.array([-1.0, 2.0])
+    first, second = layer.put(array), layer.put(array[:1])
+    array[:] = 5.0
+    assert layer.get(layer(first)).tolist() == [0.0, 2.0]
+    assert layer.get(second).tolist() == [-1.0]
+    assert asked == ["call", "get", "get"]
+    layer.put(np.ones(7))
+    with pytest.raises(Unsupported, match="contiguous"):
+        layer(first)
+    assert layer.get(layer(second)).tolist() == [0.0]
+    with pytest.raises(Unsupported, match="reversed"):
+        layer.put(array, "reversed")
+
+
+def test_a_native_that_comes_back_is_the_same(sealed: Any) -> None:
+    layer = sealed("itself").build(CALL)
+    native = layer.put(np.array([1.0]))
+    assert layer(native) is native
 
 
 @pytest.mark.parametrize(

@@ -52,7 +52,7 @@ def _check(capsys: Any, new: str, *options: str) -> tuple[int, str]:
 def test_a_right_implementation_passes(capsys: Any, dtype: str) -> None:
     status, out = _check(capsys, NEW, "--dtype", dtype, "--seeds", "2")
     assert status == 0
-    assert out.startswith("right: of 14 calls 14 right\n")
+    assert out.startswith("right: of 20 calls 20 right\n")
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,7 @@ def test_a_module_may_return_numbers_beside_tensors(capsys: Any) -> None:
     Path("model.py").write_text(model)
     new = model.split("def get_inputs")[0].replace("Model(", "ModelNew(")
     assert _check(capsys, new, "--seeds", "1")[0] == 0
-    assert "wanted ('tensor', 1, 'float')" in _check(capsys, new.replace("len(x)", "7"))[1]
+    assert "wanted ('tensor', 1, 0.5)" in _check(capsys, new.replace("len(x)", "7"))[1]
 
 
 def test_json_has_every_call(capsys: Any) -> None:
@@ -208,7 +208,7 @@ def test_onnx_runtime_is_an_implementation(capsys: Any) -> None:
 
     Path("model.py").write_text(DEEP)
     assert main(["check-module", "model.py", "--against", "onnxruntime", "--seeds", "1"]) == 0
-    assert "9 right" in capsys.readouterr().out
+    assert "13 right" in capsys.readouterr().out
     torch.manual_seed(0)
     module = nn.Sequential(nn.Linear(4, 4), nn.GELU(), nn.Linear(4, 2)).eval()
     x = torch.randn(3, 4)
@@ -277,7 +277,7 @@ class ModelNew(Own):
 def test_a_sealed_implementation_that_does_its_own_work_is_right(capsys: Any) -> None:
     status, out = _check(capsys, OWN_WORK, "--isolation", "sealed", "--seeds", "1", "--seed", "5")
     assert status == 0
-    assert out.startswith("right: of 9 calls 9 right\n")
+    assert out.startswith("right: of 13 calls 13 right\n")
     assert out.endswith("seed 5\n")
 
 

@@ -70,6 +70,8 @@ WITH_TORCH = {
     "conformance.networks.recording",
     "conformance.networks.step_oracles",
     "conformance.networks.checking",
+    "conformance.networks.forms",
+    "conformance.networks.inputs",
     "conformance.networks.sealed_module",
     "conformance.networks.weights",
     "conformance.commands.check_module",

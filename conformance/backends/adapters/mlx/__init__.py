@@ -50,6 +50,7 @@ class Mlx(
 
     name = "mlx"
     less_optimized: tuple[str, ...] = (f"{__name__}:uncompiled",)
+    script_printer = "conformance.diagnosis.script_mlx:MlxPrinter"
     operators = array_operators(mx, erf=mx.erf, sigmoid=mx.sigmoid, rsqrt=mx.rsqrt)
     # MLX compiles its activations, and each case of a known crash runs in a fork of the process.
     budget = "1800"
