@@ -153,10 +153,8 @@ def _copy(value: Any) -> Any:
         return value
     if value.layout != torch.strided or type(value) is not torch.Tensor:
         return value.clone()
-    storage = value.untyped_storage().clone()
-    return value.new_empty(0).set_(
-        storage, value.storage_offset(), value.shape, value.stride()
-    )  # fmt: skip
+    storage = value.untyped_storage().clone()  # type: ignore[no-untyped-call]
+    return value.new_empty(0).set_(storage, value.storage_offset(), value.shape, value.stride())
 
 
 def changed_inputs(inputs: Sequence[Any], originals: Sequence[Any]) -> tuple[int, ...]:

@@ -57,6 +57,9 @@ class MlxPrinter(ExportPrinter):
     def _array_text(self, x: np.ndarray, dtype: str) -> str:
         return f"mx.array({array_literal(x)}, mx.{'bool_' if dtype == 'bool' else dtype})"
 
+    def _dtype_text(self, operand: str) -> str:
+        return f'{super()._dtype_text(operand)}.removeprefix("mlx.core.")'
+
     def _export(
         self, compute: Callable[..., Any], state: Mapping[str, Any], inputs: Sequence[Any]
     ) -> tuple[bytes, Sequence[str]]:

@@ -50,10 +50,14 @@ class ProgramPrinter:
             case "shape":
                 return [f"{step.name} = {arguments[0]}.shape"]
             case "dtype":
-                return [f"{step.name} = str({arguments[0]}.dtype)"]
+                return [f"{step.name} = {self._dtype_text(arguments[0])}"]
             case "same":
                 return [f"{step.name} = {' is '.join(arguments)}"]
         raise Unsupported(step.member)
+
+    def _dtype_text(self, operand: str) -> str:
+        """The code of the name of an operand's dtype."""
+        return f"str({operand}.dtype)"
 
     def _put_lines(
         self, step: Step, value: Any, layout: str = "contiguous", dtype: str | None = None

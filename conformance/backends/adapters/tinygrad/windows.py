@@ -81,6 +81,8 @@ class Windows(FunctionBackend):
             raise ValueError(f"mode={mode!r} of an input of {x.ndim} axes")
         if align_corners is not None and mode not in LINEAR:
             raise ValueError(f"align_corners with mode={mode!r}")
+        if recompute_scale_factor:
+            raise ValueError("recompute_scale_factor of a size")
         return x.interpolate(_per_axis(size, x.ndim - 2), _MODES[mode], bool(align_corners))
 
 
