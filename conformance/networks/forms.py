@@ -35,9 +35,8 @@ def _is_same_form(got: Any, wanted: Any) -> bool:
     if isinstance(got, dict) and isinstance(wanted, dict):
         return got.keys() == wanted.keys() and all(_is_same_form(got[k], wanted[k]) for k in got)
     if isinstance(got, float) and isinstance(wanted, float):
-        return (
-            math.isclose(got, wanted, rel_tol=FLOAT_ERROR) or got == wanted or got != got != wanted
-        )
+        is_nan = math.isnan(got) and math.isnan(wanted)
+        return is_nan or math.isclose(got, wanted, rel_tol=FLOAT_ERROR)
     return type(got) is type(wanted) and bool(got == wanted)
 
 

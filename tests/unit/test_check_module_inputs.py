@@ -80,6 +80,7 @@ PLANTED = {
         "torch.randn(5, 4)",
     ),
     "a number": ("return 2 * x, len(x) / 3", "return 2 * x, len(x) / 3.001", "torch.randn(3, 4)"),
+    "no number": ("return 2 * x, len(x) / 3", "return 2 * x, float('nan')", "torch.randn(3, 4)"),
     "an input in a list": ("return 2 * x[0]", "return 2 * x[0].mul_(1.5) / 1.5", "[torch.ones(3)]"),
     "what is written": ("more[0].copy_(x)\n        return 2 * x", "return 2 * x",
                         "torch.randn(3, 4), torch.zeros(3, 4)"),
