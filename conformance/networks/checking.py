@@ -18,7 +18,13 @@ from conformance.backends.implementation import (
 from conformance.model.case import Numerics, Unsupported
 from conformance.networks.bounds import NetworkBounds, trace_bounds
 from conformance.networks.forms import form_fault, form_of, tensors_in
-from conformance.networks.inputs import LARGER_BATCH, LAYOUTS, REGIMES, change_inputs
+from conformance.networks.inputs import (
+    LARGER_BATCH,
+    LAYOUTS,
+    OPTIONAL_REGIMES,
+    REGIMES,
+    change_inputs,
+)
 from conformance.networks.intermediates import run_modules
 from conformance.networks.probes import Margin
 
@@ -91,6 +97,7 @@ def check_call(subject: Subject, call: CheckedCall) -> CheckedCall | None:
         return None
     shapes = tuple(tuple(x.shape) for x in tree_leaves(inputs) if torch.is_tensor(x))
     call = replace(call, shapes=shapes)
+    is_optional = call.batch is not None or call.regime in OPTIONAL_REGIMES
     try:
         wanted_form, writes = _call_module(subject.module, inputs)
         module = _with_written(subject.module, writes)
@@ -99,9 +106,11 @@ def check_call(subject: Subject, call: CheckedCall) -> CheckedCall | None:
         return replace(call, status="not certified", text=str(error))
     except (RuntimeError, ValueError, TypeError, IndexError) as error:
         # The given inputs must work; a changed batch may be one that the module does not take.
-        if call.batch is not None:
+        if is_optional:
             return None
         return replace(call, status="not certified", text=f"the module raises: {error}")
+    if want.uncertified and call.regime in OPTIONAL_REGIMES:
+        return None
     if want.uncertified:
         return replace(call, status="not certified", text="\n".join(want.uncertified))
     copies = copy_inputs(inputs)

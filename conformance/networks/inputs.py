@@ -29,6 +29,8 @@ REGIMES: dict[str, Callable[[Any, torch.Generator], Any]] = {
     "zeros": lambda x, generator: torch.zeros_like(x),
 }
 """How floating-point inputs are changed; whole numbers come first when a failure is shrunk."""
+OPTIONAL_REGIMES = frozenset(("offset",))
+"""Regimes that are left out where the module's bounds are infinite, as a softmax's far from 0."""
 LAYOUTS: dict[str, Callable[[Any], Any]] = {
     "contiguous": lambda x: x,
     "transposed": lambda x: x.transpose(-1, -2).contiguous().transpose(-1, -2),
