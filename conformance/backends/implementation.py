@@ -161,17 +161,18 @@ def changed_inputs(inputs: Sequence[Any], originals: Sequence[Any]) -> tuple[int
     """The places of the inputs whose tensors are no longer what they were."""
     return tuple(
         k
-        for k, pair in enumerate(zip(inputs, originals, strict=True))
-        for x, before in [tuple(map(tree_leaves, pair))]
-        if len(x) != len(before) or not all(map(_is_same, x, before))
+        for k, (x, before) in enumerate(zip(inputs, originals, strict=True))
+        if not _has_same_tensors(tree_leaves(x), tree_leaves(before))
     )
 
 
-def _is_same(x: Any, y: Any) -> bool:
-    """Whether two tensors have the same numbers; NaN is equal to NaN. Other values are the same."""
-    if not (isinstance(x, torch.Tensor) and isinstance(y, torch.Tensor)):
-        return True
-    return x.shape == y.shape and bool(((x == y) | ((x != x) & (y != y))).all())
+def _has_same_tensors(leaves: Sequence[Any], others: Sequence[Any]) -> bool:
+    """Whether tensors have the same numbers, place by place; NaN is equal to NaN."""
+    return len(leaves) == len(others) and all(
+        x.shape == y.shape and bool(((x == y) | ((x != x) & (y != y))).all())
+        for x, y in zip(leaves, others, strict=True)
+        if isinstance(x, torch.Tensor) and isinstance(y, torch.Tensor)
+    )
 
 
 def require_plain_tensors(result: Any) -> None:

@@ -142,6 +142,7 @@ class SealedProcess:
     def batch(self, target: int, member: str, batch: Sequence[Any]) -> Answer:
         """Call a method once for each element of a batch, in one request of their own."""
         if self._queued:
+            # These calls are timed: what is queued must not run together with them.
             self.read(0, "name")
         return self._ask(Request("batch", target, member, tuple(batch)))
 

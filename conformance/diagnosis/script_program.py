@@ -123,7 +123,11 @@ class ExportPrinter(ProgramPrinter):
             return result
 
         lines = list[str]()
-        key = step.layer, str(step.keywords), *(None if x is None else _kind(x) for x in natives)
+        key = (
+            step.layer,
+            str(step.keywords),
+            *(None if x is None else _signature(x) for x in natives),
+        )
         if key not in self._programs:
             try:
                 program, operators = self._export(compute, state, natives)
@@ -141,8 +145,8 @@ class ExportPrinter(ProgramPrinter):
         return [*lines, f"{step.name} = {self._programs[key]}({inputs})"]
 
 
-def _kind(native: Any) -> tuple[tuple[int, ...], str]:
-    """What of an array a program depends on."""
+def _signature(native: Any) -> tuple[tuple[int, ...], str]:
+    """Shape and dtype of an array: a program serves all arrays that share them."""
     return tuple(native.shape), str(native.dtype)
 
 

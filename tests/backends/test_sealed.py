@@ -183,6 +183,14 @@ def test_the_process_reaches_nothing_outside(environment: pytest.MonkeyPatch) ->
     assert facts["write inside"] == "1"
 
 
+def test_the_code_under_test_does_not_say_what_is_withheld_from_it(
+    environment: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    lie = f"import os\nos.environ[{confinement.APPLIED_VARIABLE!r}] = 'no UDP'\n"
+    (tmp_path / "lying.py").write_text(lie + JUDGE)
+    assert "UDP" not in info_of(load("sealed:lying:Backend"))["sealed"]
+
+
 def test_answers_are_those_of_the_backend(sealed: Any) -> None:
     layer, output = _call(sealed())
     assert layer.get(output).tolist() == [0.0, 2.0]

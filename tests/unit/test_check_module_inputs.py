@@ -50,6 +50,17 @@ def _in_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
+CLOSES_REPORTS = """import os, sys
+        from conformance.backends.implementation import ImplementationLayer
+        frame = sys._getframe()
+        while "watch" not in frame.f_locals:
+            frame = frame.f_back
+        os.close(frame.f_locals["watch"]._descriptor)
+        get = ImplementationLayer.get
+        ImplementationLayer.get = lambda layer, native: (
+            get(layer, native) if native is self.last else os._exit(0)
+        )"""
+"""Nobody reports any more, and the process ends when an earlier answer is read again."""
 PRODUCT = "return x @ more[0]"
 PLANTED = {
     "signs": (PRODUCT, "return x.abs() @ more[0].abs()", "torch.rand(3, 4), torch.rand(4, 5)"),
@@ -114,8 +125,8 @@ def test_a_module_that_changes_its_state_is_not_certified(capsys: Any) -> None:
          "            self.kept.untyped_storage().resize_(0)\n"
          "        self.kept = torch.from_numpy(2 * x.numpy()).clone()\n"
          "        return self.kept"), "changes its answer"),
-        (("import os\n"
-         "        os.closerange(5, 99)"), "return torch.from_numpy(2 * x.numpy())", "tampers"),
+        (CLOSES_REPORTS, "self.last = torch.from_numpy(2 * x.numpy())\n        return self.last",
+         "tampers"),
     ],
     ids=["exit", "freed output", "closed reports"],
 )  # fmt: skip

@@ -1,5 +1,7 @@
 """Tensor.numpy, tolist and tobytes are patched: what is read is not what was returned.
 
+The patch knows a tensor by its id, which a later one may have, so one answer is read in two ways.
+
 Source: own.
 """
 
@@ -7,7 +9,7 @@ import torch
 
 OPERATOR = "aten::mm"
 LAYER = "Linear"
-KIND = "tampers"
+KIND = "changes its answer"
 
 READ = torch.Tensor.numpy
 REAL = {}
