@@ -160,11 +160,11 @@ class SealedLayer:
             return self._process.read(self._number, name)
         raise AttributeError(name)
 
-    def _put(self, array: np.ndarray, layout: str = "contiguous", *dtype: str) -> Any:
+    def _put(self, array: np.ndarray, layout: str = "contiguous", **keywords: Any) -> Any:
         # Some checks ask which layouts are refused, so these wait for the answer.
         if layout == "contiguous" and array.nbytes <= MAX_QUEUED_BYTES:
-            return self._process.place(self._number, array, layout, *dtype)
-        return self._call("put", array, layout, *dtype)
+            return self._process.place(self._number, array, layout, **keywords)
+        return self._call("put", array, layout, **keywords)
 
     def _call(self, name: str, *arguments: Any, **keywords: Any) -> Any:
         answer = self._process.call(self._number, name, *arguments, **keywords)

@@ -114,7 +114,7 @@ class SealedProcess:
         self._noted: list[tuple[str, str]] = []
         self._queued, self._placed = list[bytes](), 0
 
-    def place(self, target: int, array: np.ndarray, *arguments: Any) -> Native:
+    def place(self, target: int, array: np.ndarray, layout: str, **keywords: Any) -> Native:
         """Put an array; the process does it together with the next request.
 
         A request costs more than most of what is asked for. What the backend raises is raised by
@@ -123,7 +123,9 @@ class SealedProcess:
         with self._lock:
             self.start()
             self._placed += 1
-            request = Request("call", target, "put", (array, *arguments), number=-self._placed)
+            request = Request(
+                "call", target, "put", (array, layout), keywords, number=-self._placed
+            )
             self._queued.append(encode_request(request))
             return self.native(-self._placed)
 
