@@ -10,8 +10,7 @@ from typing import Any
 import mlx.core as mx
 import numpy as np
 
-from conformance.diagnosis.script_program import ExportPrinter, array_literal
-from conformance.model.case import Unsupported
+from conformance.diagnosis.script_program import ExportPrinter, array_literal, list_outputs
 
 _NUMBERS_HELPER = '''
 def numbers(x):
@@ -67,10 +66,7 @@ class MlxPrinter(ExportPrinter):
             remaining = iter(arrays)
             own_state = {name: next(remaining) for name in state}
             result = compute(own_state, *(x if x is None else next(remaining) for x in inputs))
-            outputs = (result,) if isinstance(result, mx.array) else tuple(result)
-            if any(not isinstance(x, mx.array) for x in outputs) or outputs == result[:1]:
-                raise Unsupported("a tuple of one array, or of other things")
-            return outputs
+            return list_outputs(result, mx.array)
 
         arrays = [*state.values(), *(x for x in inputs if x is not None)]
         operators = list[str]()

@@ -145,6 +145,20 @@ class ExportPrinter(ProgramPrinter):
         return [*lines, f"{step.name} = {self._programs[key]}({inputs})"]
 
 
+def list_outputs(result: Any, kind: type) -> tuple[Any, ...]:
+    """The arrays of a framework that a call returns.
+
+    Raises:
+        Unsupported: if it returns a tuple of one array, or anything else.
+    """
+    is_one = isinstance(result, kind)
+    outputs = (result,) if is_one else tuple(result)
+    is_array_in_tuple = len(outputs) == 1 and not is_one
+    if is_array_in_tuple or not all(isinstance(x, kind) for x in outputs):
+        raise Unsupported("a tuple of one array, or of other things")
+    return outputs
+
+
 def _signature(native: Any) -> tuple[tuple[int, ...], str]:
     """Shape and dtype of an array: a program serves all arrays that share them."""
     return tuple(native.shape), str(native.dtype)

@@ -107,7 +107,7 @@ def test_a_script_of_a_compiled_call_needs_torch_alone() -> None:
     assert _run_alone(source) == (0, "the process is still there\n")
 
 
-@pytest.mark.parametrize("name", ["jax", "mlx"])
+@pytest.mark.parametrize("name", ["jax", "mlx", "tinygrad"])
 @pytest.mark.parametrize("layer", ["functional.relu", "Network"])
 def test_a_script_of_an_exported_call_needs_the_framework_alone(
     name: str, layer: str, monkeypatch: pytest.MonkeyPatch

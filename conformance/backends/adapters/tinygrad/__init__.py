@@ -43,6 +43,7 @@ class Tinygrad(Activations, Losses, Normalization, Windows, NetworkFunctions):
     """tinygrad on the CPU."""
 
     name = "tinygrad"
+    script_printer = "conformance.diagnosis.script_tinygrad:TinygradPrinter"
     operators = OPERATORS
     # Measured: a convolution's kernel 0.15 s, its gradients 1.7 s; an activation's 0.1 s.
     compile_seconds, budget = 0.3, "900"
