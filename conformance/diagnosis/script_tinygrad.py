@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -21,7 +22,7 @@ def numbers(x):
 _PROGRAM_HELPER = '''
 def program(text):
     """The function of a pickled graph, whose parameters are the state and the inputs."""
-    graph = pickle.loads(base64.b64decode(text))
+    graph = pickle.loads(zlib.decompress(base64.b64decode(text)))
 
     def call(state, *inputs):
         tensors = [*state.values(), *(x for x in inputs if x is not None)]
@@ -47,6 +48,7 @@ class TinygradPrinter(ExportPrinter):
         return [
             "import base64",
             "import pickle",
+            "import zlib",
             "",
             "import numpy as np",
             "from tinygrad import Tensor, dtypes",
@@ -77,7 +79,7 @@ class TinygradPrinter(ExportPrinter):
         own_state = {name: parameter() for name in state}
         result = compute(own_state, *(x if x is None else parameter() for x in inputs))
         graph = UOp.sink(*(x.uop for x in list_outputs(result, Tensor)))
-        return pickle.dumps(graph), _operator_lines(graph)
+        return zlib.compress(pickle.dumps(graph)), _operator_lines(graph)
 
 
 def _operator_lines(graph: UOp) -> list[str]:

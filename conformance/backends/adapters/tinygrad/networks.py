@@ -25,7 +25,7 @@ OPERATORS: Operators = {
     "sigmoid": Tensor.sigmoid,
     "tanh": Tensor.tanh,
     "matmul": Tensor.matmul,
-    "permute": lambda x, dims: x.permute(*dims),
+    "permute": lambda x, dims: x.permute(tuple(dims)),
     "transpose": lambda x, dim0, dim1: x.transpose(dim0, dim1),
     "reshape": lambda x, shape: x.reshape(*shape),
     "expand": lambda x, size: x.expand(*size),
