@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from importlib.metadata import entry_points
 from typing import Any
 
@@ -69,6 +70,10 @@ class SealedBackend:
     def operators(self) -> Sequence[str]:
         """Names of torch's operators that the process has reported to run, after `breaches`."""
         return tuple(self._process.operators)
+
+    def watch_end(self, seconds: float) -> AbstractContextManager[list[int | None]]:
+        """Collect how the process ends; a request may take so many seconds meanwhile."""
+        return self._process.watch_end(seconds)
 
     def close(self) -> None:
         """End the process."""

@@ -46,6 +46,10 @@ class SealedError(Exception):
     """A sealed process answered something that is no answer."""
 
 
+class LateError(SealedError):
+    """A sealed process did not answer in time."""
+
+
 class Request(NamedTuple):
     """What a judge asks a sealed process for.
 
@@ -147,7 +151,7 @@ class Pipe:
                 descriptor that does not block.
 
         Raises:
-            SealedError: if it is late.
+            LateError: if it is late.
         """
         view = memoryview(len(message).to_bytes(8, "little") + message)
         while view:
@@ -160,7 +164,8 @@ class Pipe:
 
         Raises:
             EOFError: if the other process has ended.
-            SealedError: if it is late, or the length cannot be one.
+            LateError: if it is late.
+            SealedError: if the length cannot be one.
         """
         size = int.from_bytes(self._read(8, deadline), "little")
         if size > MAX_MESSAGE:
@@ -180,10 +185,9 @@ class Pipe:
 
 
 def _wait(sources: list[int], sinks: list[int], deadline: float | None) -> None:
-    if deadline is not None:
-        seconds = max(deadline - time.monotonic(), 0.0)
-        if not any(select.select(sources, sinks, [], seconds)):
-            raise SealedError("no answer within the time limit")
+    seconds = None if deadline is None else max(deadline - time.monotonic(), 0.0)
+    if not any(select.select(sources, sinks, [], seconds)):
+        raise LateError("no answer within the time limit")
 
 
 class Objects:

@@ -29,6 +29,7 @@ from conformance.backends.sealed_messages import (
     Answer,
     AnswerDecoder,
     FirstRead,
+    LateError,
     Pipe,
     Request,
     SealedError,
@@ -104,6 +105,7 @@ class SealedProcess:
         self._owner, self._lock = 0, threading.RLock()
         self._watched, self._own_processes = 0.0, list[int]()
         self._decoder = AnswerDecoder(self.native)
+        self._ends: list[int | None] = []
         self._forget()
 
     def _forget(self) -> None:
@@ -168,6 +170,15 @@ class SealedProcess:
     def first_read(self, native: Any) -> FirstRead | None:
         """What was read of a native right after a call; None if something ran since."""
         return self._first_reads.get(native.sealed_number()) if type(native) is Native else None
+
+    @contextlib.contextmanager
+    def watch_end(self, seconds: float) -> Iterator[list[int | None]]:
+        """Collect the exit status of each end; None for a request that took longer."""
+        limit, self.seconds, self._ends = self.seconds, seconds, []
+        try:
+            yield self._ends
+        finally:
+            self.seconds = limit
 
     def note_breach(self, kind: str, text: str) -> None:
         """Note what the code under test did."""
@@ -252,6 +263,11 @@ class SealedProcess:
             return answer
         except (EOFError, OSError):
             code = self._wait_for_end()
+            self._ends.append(code)
+        except LateError:
+            self._ends.append(None)
+            self.stop()
+            raise
         except SealedError:
             self.stop()
             raise
@@ -320,7 +336,7 @@ class SealedProcess:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._pipe = Pipe(self._process.stdout.fileno(), self._process.stdin.fileno())
-        os.set_blocking(self._process.stdin.fileno(), self.seconds is None)
+        os.set_blocking(self._process.stdin.fileno(), False)
         self.means = self._read_means(self.seconds and time.monotonic() + LOAD_SECONDS)
         self._own_processes = [self._process.pid, *_descendants(self._process.pid)]
         try:

@@ -36,10 +36,12 @@ import msgspec
 
 from conformance.backends import memory_guard
 from conformance.backends.foreign_calls import hooks
+from conformance.backends.guard import unguarded_backend
 from conformance.isolation.handshake import EXIT_IN_FORK, EXIT_PIPE_CLOSED, StartRequest
 from conformance.isolation.journal import SCRIPT_FILE, STEP_FILE
 
 if TYPE_CHECKING:
+    from conformance.items.forks import RunInFork
     from conformance.items.outcomes import Outcome
     from conformance.items.planning import Item
     from conformance.model.case import Case
@@ -174,7 +176,7 @@ class _Server:
             return
         self.engine = Engine(
             backend, start.examples, start.seed, known,
-            process=ExpendableProcess(self.journal.note, run_in_fork),
+            process=ExpendableProcess(self.journal.note, run_in_fork, runner_here(backend)),
         )  # fmt: skip
         if start.guard:
             self.error = memory_guard.start_guard()
@@ -240,7 +242,8 @@ class _Server:
         if request.get("base"):
             return self.engine.reference.base_outcome(item, case, request["fork"]) or {}
         if "fork" in request:
-            return run_in_fork(lambda: self._outcome(item, case), request["fork"]) or {}
+            run = runner_here(self.engine.backend) or run_in_fork
+            return run(lambda: self._outcome(item, case), request["fork"]) or {}
         if "due" in request:
             return run_pinned_case(self.engine, item, case, request["due"])
         if "script" in request:
@@ -343,16 +346,33 @@ def run_in_fork(run: Callable[[], Outcome], seconds: float) -> Outcome | None:
     status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     if answer and status == 0:
         return msgspec.json.decode(answer, type=Outcome, strict=False)
-    if not in_time:
-        return Outcome("hung")
-    return Outcome("crashed", "\n  ".join(filter(None, _end_of_fork(status))))
+    return _lost_outcome(status if in_time else None)
 
 
-def _end_of_fork(status: int) -> tuple[str, str]:
-    """How a fork ended, and what the memory guard reported."""
+def runner_here(backend: Any) -> RunInFork | None:
+    """What calls a function that may end the backend's own process; None if it has none."""
+    watch_end = getattr(unguarded_backend(backend), "watch_end", None)
+    if watch_end is None:
+        return None
+
+    def run_here(run: Callable[[], Outcome], seconds: float) -> Outcome:
+        with hooks(expendable=False), watch_end(seconds) as ends:
+            outcome = run()
+        return _lost_outcome(ends[0]) if ends else outcome
+
+    return run_here
+
+
+def _lost_outcome(status: int | None) -> Outcome:
+    """The outcome of a case whose process ended, or was too late (None)."""
     from conformance.isolation.process import exit_text
+    from conformance.items.outcomes import Outcome
 
-    return exit_text(status), memory_guard.last_message()
+    if status is None:
+        return Outcome("hung")
+    return Outcome(
+        "crashed", "\n  ".join(filter(None, (exit_text(status), memory_guard.last_message())))
+    )
 
 
 if __name__ == "__main__":

@@ -31,10 +31,13 @@ class ExpendableProcess:
     Args:
         note: called before each step with `(phase, index, checked)` of `isolation.journal`.
         run_in_fork: calls a function in a copy of the process; None = copies are not available.
+        run_here: calls a function in this process, because the backend has another one that may be
+            lost; None = it has none, so the function runs in a copy.
     """
 
     note: Callable[[str, int, int], None]
     run_in_fork: RunInFork | None = None
+    run_here: RunInFork | None = None
 
 
 ALLOWED_SECONDS = {"crashed": 10.0, "hung": 1.0}
@@ -54,11 +57,13 @@ class Forks:
 
     Args:
         engine: runs the cases.
-        run_in_fork: calls a function in a copy; None = copies are not available.
+        process: the engine's process; None if it may not be lost.
     """
 
-    def __init__(self, engine: EngineLike, run_in_fork: RunInFork | None) -> None:
-        self._engine, self._run_in_fork = engine, run_in_fork
+    def __init__(self, engine: EngineLike, process: ExpendableProcess | None) -> None:
+        self._engine = engine
+        self._run_in_fork = None if process is None else process.run_in_fork
+        self._run_here = None if process is None else process.run_here
         self._trusted = False
         self._hanging_item_and_seconds: tuple[Item | None, float] = (None, 0.0)
 
@@ -114,7 +119,9 @@ class Forks:
                 return engine.graded_outcome(item, case)
             return engine.outcome(item, case, engine.numerics(item), backend)
 
-        return self._run_in_fork(run_case, seconds + compile_allowance(engine.backend))
+        # A base runs in the engine's process.
+        run = self._run_in_fork if backend is not None else self._run_here or self._run_in_fork
+        return run(run_case, seconds + compile_allowance(engine.backend))
 
     def can_run(self, item: Item) -> bool:
         """Whether a plain case of an item survives in a copy; the answer is remembered."""

@@ -102,7 +102,7 @@ class Engine:
         self.budget, self.values = budget, cases_per_structure(backend)
         self.expendable = process is not None
         self.note = _keep_no_journal if process is None else process.note
-        self.forks = Forks(self, None if process is None else process.run_in_fork)
+        self.forks = Forks(self, process)
         self.answers = OracleAnswers()
         self.reference = Reference(self)
         self._declined_layers: set[str] = set()

@@ -447,6 +447,28 @@ def test_a_case_known_to_crash_whose_copy_hangs_is_left_out() -> None:
     assert verdict.examples.left_out > 0
 
 
+def test_a_backend_with_its_own_process_is_not_copied() -> None:
+    known = parse_entries(
+        "[[known]]\nlayer = 'Linear'\ncheck = 'values'\nreason = 'none'\nstatus = 'crashed'\n"
+        "strict = false\nwhen = { in_features = '>1' }",
+        "here",
+    )
+
+    def run_in_copy(run: Any, seconds: float) -> Outcome:
+        raise AssertionError("a copy")
+
+    def run_here(run: Any, seconds: float) -> Outcome:
+        run()
+        return Outcome("crashed")
+
+    process = ExpendableProcess(lambda *said: None, run_in_copy, run_here)
+    engine = Engine(ModuleBackend("own"), 20, 0, known, process=process)
+    engine.forks._trusted = True  # a plain case was answered
+    verdict = engine.run(Item("Linear", "values", "float32", "cpu"))
+    assert verdict.status == "known"
+    assert verdict.examples.excused > 0
+
+
 def test_a_failure_with_several_threads_is_inherited_though_a_copy_has_none() -> None:
     """The base is asked in a copy of the process, where the check does not apply."""
 
