@@ -56,7 +56,7 @@ class TinygradPrinter(ExportPrinter):
         ]
 
     def _array_text(self, x: np.ndarray, dtype: str) -> str:
-        # NumPy has no bfloat16, and tinygrad makes a copy of an array only when it realizes.
+        # NumPy has no bfloat16.
         wide = "float32" if dtype == "bfloat16" else dtype
         tensor = f'Tensor({array_literal(x)}.astype("{wide}"), device="CPU")'
         cast = ".cast(dtypes.bfloat16)" if dtype == "bfloat16" else ""
@@ -85,7 +85,7 @@ class TinygradPrinter(ExportPrinter):
 def _operator_lines(graph: UOp) -> list[str]:
     """The operators of a graph, a line each, with dtypes and shapes."""
     numbers: dict[UOp, str] = {}
-    lines = []
+    lines: list[str] = []
     for node in graph.toposort():
         if node.op in _NOT_SHOWN:
             numbers[node] = str(node.arg) if node.op is Ops.CONST else "…"

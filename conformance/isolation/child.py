@@ -39,6 +39,7 @@ from conformance.backends.foreign_calls import hooks
 from conformance.backends.guard import unguarded_backend
 from conformance.isolation.handshake import EXIT_IN_FORK, EXIT_PIPE_CLOSED, StartRequest
 from conformance.isolation.journal import SCRIPT_FILE, STEP_FILE
+from conformance.model.untrusted import is_of_type
 
 if TYPE_CHECKING:
     from conformance.items.forks import RunInFork
@@ -351,12 +352,14 @@ def run_in_fork(run: Callable[[], Outcome], seconds: float) -> Outcome | None:
 
 def runner_here(backend: Any) -> RunInFork | None:
     """What calls a function that may end the backend's own process; None if it has none."""
-    watch_end = getattr(unguarded_backend(backend), "watch_end", None)
-    if watch_end is None:
+    from conformance.backends.sealed import SealedBackend
+
+    sealed = unguarded_backend(backend)
+    if not is_of_type(sealed, SealedBackend):
         return None
 
     def run_here(run: Callable[[], Outcome], seconds: float) -> Outcome:
-        with hooks(expendable=False), watch_end(seconds) as ends:
+        with hooks(expendable=False), sealed.watch_end(seconds) as ends:
             outcome = run()
         return _lost_outcome(ends[0]) if ends else outcome
 
