@@ -6,7 +6,7 @@ import gc
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -331,6 +331,17 @@ def _runs_on(command: str) -> bool:
         except OSError:
             continue
     return False
+
+
+@pytest.mark.parametrize(("runs", "lives_on"), [((0, 9, 9, 9), False), ((0, 9, 9, 18), True)])
+def test_a_process_that_goes_to_its_wait_does_not_live_on(
+    sealed: Any, runs: Sequence[int], lives_on: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`runs` is how often the process has run at the ends of two moments."""
+    process = sealed()._process
+    counts = iter([count for count in runs for _ in process._own_processes])
+    monkeypatch.setattr(sealed_process, "_activity", lambda _: (0.0, next(counts)))
+    assert process._works_while_idle() == lives_on
 
 
 def test_natives_that_nobody_holds_are_dropped(sealed: Any) -> None:
