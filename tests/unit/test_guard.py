@@ -34,6 +34,7 @@ ALLOWED_IMPORTS = {
     "unguarded_backend": {
         *("diagnosis/script_torch.py", "diagnosis/reproducer.py"),
         *("backends/sealed_worker.py", "timing/measure.py"),
+        "isolation/child.py",  # whether the backend is a sealed one
     },
     # Times calls without the time of the guard.
     "unguarded_layer": {"timing/measure.py"},
