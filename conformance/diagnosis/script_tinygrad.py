@@ -69,15 +69,13 @@ class TinygradPrinter(ExportPrinter):
     def _export(
         self, compute: Callable[..., Any], state: Mapping[str, Any], inputs: Sequence[Any]
     ) -> tuple[bytes, Sequence[str]]:
-        given = iter([*state.values(), *(x for x in inputs if x is not None)])
-        slots = iter(range(len(state) + len(inputs)))
-
-        def parameter() -> Any:
-            x = next(given)
-            return Tensor(UOp.param(next(slots), x.dtype, x.shape, device=x.device))
-
-        own_state = {name: parameter() for name in state}
-        result = compute(own_state, *(x if x is None else parameter() for x in inputs))
+        tensors = [*state.values(), *(x for x in inputs if x is not None)]
+        parameters = iter(
+            Tensor(UOp.param(slot, x.dtype, x.shape, device=x.device))
+            for slot, x in enumerate(tensors)
+        )
+        own_state = {name: next(parameters) for name in state}
+        result = compute(own_state, *(x if x is None else next(parameters) for x in inputs))
         graph = UOp.sink(*(x.uop for x in list_outputs(result, Tensor)))
         return zlib.compress(pickle.dumps(graph)), _operator_lines(graph)
 

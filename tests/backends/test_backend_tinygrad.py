@@ -36,6 +36,12 @@ def test_items_pass(layer: str, check: str, dtype: str) -> None:
     assert _status(layer, check, dtype) == "passed"
 
 
+def test_a_network_permutes_no_axes() -> None:
+    nodes = (("permute", (("dims", ()),), (-1,)), ("output", (), (0,)))
+    layer = adapter.backend.build(Call("Network", {"nodes": nodes}, {}, "float32", "cpu"))
+    assert layer.get(layer(layer.put(np.array(3.0)))) == 3.0
+
+
 def test_its_bugs_are_known() -> None:
     assert _status("functional.one_hot", "shape") == "known"
 
