@@ -177,7 +177,12 @@ class _Server:
             return
         self.engine = Engine(
             backend, start.examples, start.seed, known,
-            process=ExpendableProcess(self.journal.note, run_in_fork, runner_here(backend)),
+            process=ExpendableProcess(
+                self.journal.note,
+                None if start.copies_fail else run_in_fork,
+                runner_here(backend),
+                self.journal.note_copies_fail,
+            ),
         )  # fmt: skip
         if start.guard:
             self.error = memory_guard.start_guard()

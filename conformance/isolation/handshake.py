@@ -22,6 +22,7 @@ class StartRequest:
         journal: path of the file for the current case.
         path: the parent's `sys.path`.
         memory: limit in bytes for the process's data, None = no limit.
+        copies_fail: copies of an earlier process died or hung, so this one makes none.
         guard: the memory guard's allocator is loaded, and the process starts it.
         id: a token that the answer must repeat.
     """
@@ -34,6 +35,7 @@ class StartRequest:
     journal: str
     path: tuple[str, ...]
     memory: int | None
+    copies_fail: bool
     guard: bool
     id: str
 

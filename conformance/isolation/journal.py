@@ -15,6 +15,8 @@ STEP_FILE = "step"
 SCRIPT_FILE = "script"
 """Name of the file that holds the reproducer of a case up to the current step."""
 _ENTRY_FORMAT = struct.Struct("<4q")
+_COPIES_FAIL_FORMAT = struct.Struct("<q")
+_SIZE = _ENTRY_FORMAT.size + _COPIES_FAIL_FORMAT.size
 
 
 @dataclass(frozen=True)
@@ -47,9 +49,9 @@ class Journal:
 
     def __init__(self, path: Path) -> None:
         if not path.exists():
-            path.write_bytes(bytes(_ENTRY_FORMAT.size))
+            path.write_bytes(bytes(_SIZE))
         with path.open("r+b") as file:
-            self._map = mmap.mmap(file.fileno(), _ENTRY_FORMAT.size)
+            self._map = mmap.mmap(file.fileno(), _SIZE)
         self._count = 0
 
     def note(self, phase: str, index: int = 0, checked: int = 0) -> None:
@@ -61,6 +63,14 @@ class Journal:
         """Read the newest entry."""
         phase, index, checked, count = _ENTRY_FORMAT.unpack_from(self._map, 0)
         return Entry(PHASES[phase], index, checked, count)
+
+    def note_copies_fail(self) -> None:
+        """Note that copies of this process die or hang; later entries keep that."""
+        _COPIES_FAIL_FORMAT.pack_into(self._map, _ENTRY_FORMAT.size, 1)
+
+    def copies_fail(self) -> bool:
+        """Whether copies of the process die or hang, as far as it has noted."""
+        return bool(_COPIES_FAIL_FORMAT.unpack_from(self._map, _ENTRY_FORMAT.size)[0])
 
     def close(self) -> None:
         """Unmap the file from memory."""

@@ -112,6 +112,7 @@ class Child:
         self._process: subprocess.Popen[bytes] | None = None
         self._is_ready = False
         self._resident_at_start = 0
+        self._copies_fail = False
         self.answer_count = 0
 
     def start(self) -> None:
@@ -144,7 +145,8 @@ class Child:
         temp_cleanup.write_owner(folder)
         self._journal = Journal(folder / "journal")
         facts = (
-            str(folder / "journal"), tuple(sys.path), self.limits.memory, self._guard is not None
+            str(folder / "journal"), tuple(sys.path), self.limits.memory, self._copies_fail,
+            self._guard is not None,
         )  # fmt: skip
         self._request_id = _token()
         self._send(StartRequest(*self._run_options, *facts, self._request_id))
@@ -323,6 +325,8 @@ class Child:
                 with contextlib.suppress(OSError):
                     stream.close()
         self._errors.close()
+        # A later process need not try again, because a copy that hangs costs seconds.
+        self._copies_fail |= self._journal.copies_fail()
         self._journal.close()
         self._folder.cleanup()
         self._process, self.answer_count = None, 0

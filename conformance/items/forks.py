@@ -33,11 +33,13 @@ class ExpendableProcess:
         run_in_fork: calls a function in a copy of the process; None = copies are not available.
         run_here: calls a function in this process, because the backend has another one that may be
             lost; None = it has none, so the function runs in a copy.
+        note_copies_fail: called once if a copy of this process dies or hangs in a plain case.
     """
 
     note: Callable[[str, int, int], None]
     run_in_fork: RunInFork | None = None
     run_here: RunInFork | None = None
+    note_copies_fail: Callable[[], None] = lambda: None
 
 
 ALLOWED_SECONDS = {"crashed": 10.0, "hung": 1.0}
@@ -64,6 +66,7 @@ class Forks:
         self._engine = engine
         self._run_in_fork = None if process is None else process.run_in_fork
         self._run_here = None if process is None else process.run_here
+        self._note_copies_fail = (lambda: None) if process is None else process.note_copies_fail
         self._trusted = False
         self._hanging_item_and_seconds: tuple[Item | None, float] = (None, 0.0)
 
@@ -155,6 +158,7 @@ class Forks:
                 self._trusted = self._survived(self.run(item, case, ALLOWED_SECONDS["crashed"]))
             if not self._trusted:
                 self._run_in_fork = None
+                self._note_copies_fail()
             return self._trusted
         return False
 

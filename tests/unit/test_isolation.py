@@ -78,6 +78,8 @@ class Forkless(Leave):
 
     def forward(self, input1, input2):
         if os.getpid() != self.first:
+            with open("copies", "a") as copies:
+                print(os.getpid(), file=copies)
             os._exit(4)
         return super().forward(input1, input2)
 
@@ -238,6 +240,9 @@ def test_a_known_crash_costs_copies_or_its_cases_are_left_out(
     # The pinned case ends a copy of the process, or the process itself if copies do not work.
     # Another process, pytest itself, plans the run.
     assert len(starts.read_text().splitlines()) == 1 + processes
+    if name == "forkless":
+        # The first process learns that copies do not work; the second makes none.
+        assert len((pytester.path / "copies").read_text().splitlines()) == 1
     if name == "evil":
         # Another backend in its place, to which the entry does not apply.
         _, verdicts = suite(*options, known_path)
@@ -411,9 +416,13 @@ def test_copies_that_hang_once_their_process_has_computed_are_not_trusted(check:
         del computed[had_computed:]
         return Outcome("hung") if hangs else outcome
 
-    process = ExpendableProcess(lambda *said: None, run_in_copy)
+    noted: list[str] = []
+    process = ExpendableProcess(
+        lambda *said: None, run_in_copy, note_copies_fail=lambda: noted.append("fail")
+    )
     engine = Engine(Threaded("threaded"), 20, 0, known, process=process)
     verdict = engine.run(item)
+    assert noted == ["fail"]
     assert verdict.status != "failed"
     assert verdict.examples.left_out > 0
     assert verdict.examples.excused == 0
