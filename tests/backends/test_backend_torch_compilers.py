@@ -52,6 +52,14 @@ def test_meta_infers_shapes_and_has_no_values(layer: str) -> None:
     assert "values on device 'meta'" in str(values.message)
 
 
+def test_a_view_on_meta_shares_memory_and_an_output_does_not() -> None:
+    assert _verdict(torch_meta.backend, "Conv1d", "layout").status == "unsupported"
+    layer = torch_meta.backend.build(replace(next(iter(cases("Conv1d"))).call, device="meta"))
+    native = layer.put(torch.ones(2, 3).numpy())
+    assert layer.aliases(native, native.T)
+    assert not layer.aliases(native, torch.empty_like(native))
+
+
 def test_meta_accepts_invalid_calls_and_every_one_is_known() -> None:
     for layer in ("Conv2d", "functional.conv_transpose2d"):
         assert _verdict(torch_meta.backend, layer, "errors", examples=60).status == "known"
