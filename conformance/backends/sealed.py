@@ -14,6 +14,7 @@ import numpy as np
 from conformance.backends.guard import COMPUTING_MEMBERS
 from conformance.backends.sealed_exceptions import SealedRefusal
 from conformance.backends.sealed_messages import (
+    FACT_MEMBERS,
     LAYER_MEMBERS,
     LayerReference,
     MethodReference,
@@ -53,6 +54,7 @@ class SealedBackend:
         self._process = SealedProcess(backend, seconds)
         self._process.start()
         self._methods: dict[str, Callable[..., Any]] = {}
+        self._references: dict[str, LayerReference] = {}
 
     def info(self) -> Mapping[str, str]:
         """The facts of the backend, and what its process is left with."""
@@ -80,8 +82,23 @@ class SealedBackend:
         self._process.stop()
 
     def build(self, call: Any) -> SealedLayer:
-        """Build the layer of a call in the process."""
-        layer: SealedLayer = _layer(self._process, self._process.call(0, "build", call).value)
+        """Build the layer of a call in the process.
+
+        It is built with the next request if another layer of its name has said what methods these
+        have. Then what the backend raises is raised by the first request that uses the layer.
+        """
+        known = self._references.get(call.layer)
+        bytes_sent = sum(array.nbytes for array in call.state.values())
+        if known is not None and not known.unsure and bytes_sent <= MAX_QUEUED_BYTES:
+            native = self._process.queue(0, "build", call)
+            expected = known._replace(number=native.sealed_number())
+            queued: SealedLayer = _layer(self._process, expected)
+            queued.is_described = False
+            return queued
+        reference = self._process.call(0, "build", call).value
+        if isinstance(reference, LayerReference):
+            self._references[call.layer] = reference
+        layer: SealedLayer = _layer(self._process, reference)
         return layer
 
     def __getattr__(self, name: str) -> Any:
@@ -121,18 +138,25 @@ class SealedLayer:
     Args:
         process: where it is.
         reference: the layer as the process describes it.
+
+    Attributes:
+        is_described: whether the process has described this layer, and not one of the same name.
     """
 
     def __init__(self, process: SealedProcess, reference: LayerReference) -> None:
         self._process, self._number = process, reference.number
-        self._names, self._unsure = frozenset(reference.methods), frozenset(reference.unsure)
         self._native = process.native(reference.number)
         self._has_updated, self._fell_back = False, None
+        self._take_description(reference)
+
+    def _take_description(self, reference: LayerReference) -> None:
+        self._names, self._unsure = frozenset(reference.methods), frozenset(reference.unsure)
+        self.is_described = True
 
     def get(self, native: Any) -> Any:
         """The numbers of a native; a breach if they were others right after its call."""
         first = self._process.first_read(native)
-        if first is not None and first.array is not None:
+        if first is not None and not self._process.reads_again(native, first):
             return first.array
         array = self._call("get", native)
         if first is not None and type(array) is np.ndarray and digest(array) != first.digest:
@@ -141,8 +165,13 @@ class SealedLayer:
 
     def dtype(self, native: Any) -> Any:
         """The dtype of a native."""
+        return self._read_fact("dtype", native)
+
+    def _read_fact(self, name: str, native: Any) -> Any:
         first = self._process.first_read(native)
-        return self._call("dtype", native) if first is None else first.dtype
+        if first is None or name not in first.facts:
+            return self._call(name, native)
+        return first.facts[name]
 
     def call_batch(self, member: str, batch: Sequence[Any]) -> Sequence[Any]:
         """Call a method with the arguments of each call of a batch, and wait for the device.
@@ -155,10 +184,16 @@ class SealedLayer:
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_") or name in JUDGES_CLOCK:
             raise AttributeError(name)
-        if name == "fallbacks" and name in self._names:
-            return lambda: self._fell_back
         if name == "put" and name in self._names:
             return self._put
+        if not self.is_described:
+            reference = self._process.describe(self._number)
+            if isinstance(reference, LayerReference):
+                self._take_description(reference)
+        if name == "fallbacks" and name in self._names:
+            return lambda: self._fell_back
+        if name in FACT_MEMBERS and name in self._names:
+            return lambda native: self._read_fact(name, native)
         if name in self._names:
             return lambda *arguments, **keywords: self._call(name, *arguments, **keywords)
         if name in self._unsure or (name == "updated" and self._has_updated):
@@ -168,11 +203,14 @@ class SealedLayer:
     def _put(self, array: np.ndarray, layout: str = "contiguous", **keywords: Any) -> Any:
         # Some checks ask which layouts are refused, so these wait for the answer.
         if layout == "contiguous" and array.nbytes <= MAX_QUEUED_BYTES:
-            return self._process.place(self._number, array, layout, **keywords)
+            return self._process.queue(self._number, "put", array, layout, **keywords)
         return self._call("put", array, layout, **keywords)
 
     def _call(self, name: str, *arguments: Any, **keywords: Any) -> Any:
-        answer = self._process.call(self._number, name, *arguments, **keywords)
+        describes = not self.is_described
+        answer = self._process.call(self._number, name, *arguments, describes=describes, **keywords)
+        if describes and isinstance(answer.layer, LayerReference):
+            self._take_description(answer.layer)
         if name in LAYER_MEMBERS:
             return _layer(self._process, answer.value)
         if name == "state":

@@ -32,6 +32,7 @@ class Raised(msgspec.Struct, array_like=True, frozen=True):
         text: what `str` gives.
         trace: its innermost frames, one a line.
         refuses: it is an instance of one of the backend's `refusals`.
+        step: the member of an earlier request that raised it; empty for the answered one.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Raised(msgspec.Struct, array_like=True, frozen=True):
     text: str
     trace: str
     refuses: bool
+    step: str = ""
 
 
 class SealedRefusal(RemoteException):
@@ -50,20 +52,36 @@ def named_class(name: str, bases: tuple[type, ...]) -> Any:
     return type(name if name.isidentifier() else "object", bases, {})
 
 
+class DeferredError(Exception):
+    """An earlier request, which nobody waited for, raised an exception.
+
+    Args:
+        error: the exception.
+        member: what the request called.
+    """
+
+    def __init__(self, error: BaseException, member: str) -> None:
+        super().__init__(member)
+        self.error, self.member = error, member
+
+
 def describe_raised(error: BaseException, refusals: tuple[type, ...]) -> Raised:
     """Describe an exception of the backend."""
+    step = ""
+    if isinstance(error, DeferredError):
+        step, error = error.member, error.error
     kind = type(error)
     frames = traceback.extract_tb(error.__traceback__)[-MAX_TRACE_LINES:]
     lines = [f"{frame.filename}:{frame.lineno}:{frame.name}" for frame in reversed(frames)]
     return Raised(
         class_name(kind), [class_name(x) for x in class_and_bases(kind)], exception_text(error),
-        "\n".join(lines), any(x in class_and_bases(kind) for x in refusals),
+        "\n".join(lines), any(x in class_and_bases(kind) for x in refusals), step,
     )  # fmt: skip
 
 
 def rebuild_exception(raised: Raised) -> BaseException:
     """An exception that stands for one of a sealed process: of the same name and builtin base."""
-    text, trace = bounded(raised.text), bounded(raised.trace)
+    text, trace, step = map(bounded, (raised.text, raised.trace, raised.step))
     if Unreached.__name__ in raised.bases:
         error = Unreached("")
         error.args = (text,)
@@ -72,7 +90,7 @@ def rebuild_exception(raised: Raised) -> BaseException:
     if decline is not None:
         return decline(text)
     if raised.refuses:
-        refusal: BaseException = named_class(raised.name, (SealedRefusal,))(text, trace)
+        refusal: BaseException = named_class(raised.name, (SealedRefusal,))(text, trace, step)
         return refusal
     for name in raised.bases:
         kind = getattr(builtins, name, None)
@@ -82,5 +100,5 @@ def rebuild_exception(raised: Raised) -> BaseException:
             return kind(text)
         if not issubclass(kind, _SPECIAL):
             error_class = named_class(raised.name, (RemoteException, kind))
-            return error_class(text, trace)  # type: ignore[no-any-return]
-    return RemoteException(text, trace)
+            return error_class(text, trace, step)  # type: ignore[no-any-return]
+    return RemoteException(text, trace, step)

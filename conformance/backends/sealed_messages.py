@@ -21,7 +21,7 @@ import msgspec
 import numpy as np
 from msgspec.msgpack import Ext
 
-from conformance.backends.sealed_exceptions import Raised, named_class
+from conformance.backends.sealed_exceptions import DeferredError, Raised, named_class
 from conformance.model.case import Numerics
 from conformance.model.plain_text import bounded
 from conformance.model.untrusted import (
@@ -34,6 +34,8 @@ from conformance.model.untrusted import (
 
 LAYER_MEMBERS = frozenset(("build", "copy_layer", "autocast"))
 """Members of a backend and of a layer that return a layer."""
+FACT_MEMBERS = ("dtype", "shape", "device")
+"""Members of a layer that say something of a native, and are read right after a call."""
 MAX_MESSAGE = 1 << 32
 """Most bytes of a message."""
 MAX_PIECE = 1 << 16
@@ -54,13 +56,14 @@ class Request(NamedTuple):
     """What a judge asks a sealed process for.
 
     Args:
-        action: `"read"` a member, `"call"` a method, or `"batch"`: call it once for each element
-            of `arguments`, and `sync` the layer.
+        action: `"read"` a member, `"call"` a method, `"describe"` a layer, or `"batch"`: call a
+            method once for each element of `arguments`, and `sync` the layer.
         target: number of the object; 0 is the backend.
         member: name of the member; `"call"` is the object itself.
         arguments, keywords: of the call; natives by number.
         dropped: numbers of objects that the judge does not need any more.
         number: under which the judge knows the result, a negative one; 0 = the process chooses.
+        describes: the answer to a computation describes the layer, too.
     """
 
     action: str
@@ -70,6 +73,7 @@ class Request(NamedTuple):
     keywords: Mapping[str, Any] = {}
     dropped: tuple[int, ...] = ()
     number: int = 0
+    describes: bool = False
 
 
 class Answer(msgspec.Struct, array_like=True, frozen=True):
@@ -81,6 +85,7 @@ class Answer(msgspec.Struct, array_like=True, frozen=True):
         has_updated: whether the layer has an attribute `updated` now.
         fell_back: what `fallbacks` of the layer returns now; None if it has none.
         outputs: number of a native → what was read of it right after the call.
+        layer: the `LayerReference` of the layer if the request asks for it.
     """
 
     value: Any = None
@@ -88,19 +93,20 @@ class Answer(msgspec.Struct, array_like=True, frozen=True):
     has_updated: bool = False
     fell_back: Any = None
     outputs: dict[int, FirstRead] = {}
+    layer: Any = None
 
 
 class FirstRead(msgspec.Struct, array_like=True, frozen=True):
     """What a sealed process reads of a native right after a call.
 
     Args:
-        dtype: torch's name.
-        digest: of its numbers; empty if these are here.
-        array: its numbers, if they are few and the judge need not read them again.
+        digest: of its numbers.
+        facts: what members of the layer say of it, see `FACT_MEMBERS`.
+        array: its numbers, if they are few.
     """
 
-    dtype: str
-    digest: bytes = b""
+    digest: bytes
+    facts: dict[str, Any]
     array: Any = None
 
 
@@ -216,8 +222,15 @@ class Objects:
         self._numbers.setdefault(id(value), number)
 
     def find(self, number: int) -> Any:
-        """The object of a number."""
-        return self._objects[number]
+        """The object of a number.
+
+        Raises:
+            DeferredError: if the request that had to make it raised.
+        """
+        value = self._objects[number]
+        if type(value) is DeferredError:
+            raise value
+        return value
 
     def drop(self, numbers: Sequence[int]) -> None:
         """Forget objects."""

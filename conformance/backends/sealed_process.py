@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pickle
+import secrets
 import select
 import shutil
 import subprocess
@@ -17,14 +18,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from conformance.backends import confinement
 from conformance.backends.foreign_calls import HOOKS
 from conformance.backends.guard import BackendError
 from conformance.backends.poison import poisoned
 from conformance.backends.sealed_exceptions import rebuild_exception
 from conformance.backends.sealed_messages import (
+    FACT_MEMBERS,
     MAX_PIECE,
     Answer,
     AnswerDecoder,
@@ -59,6 +59,10 @@ MAX_REPORT = 1 << 22
 IDLE_SECONDS, MAX_IDLE_SHARE, MAX_IDLE_RUNS = 0.01, 0.2, 2
 """How long an idle process is watched, the share of this that it may compute, and how often."""
 SECONDS_BETWEEN_WATCHES = 0.25
+ALWAYS_READ_AGAIN, READ_AGAIN_ONE_IN = 16, 16
+"""So many outputs of a process are read again when they are compared; then one in so many, at random.
+
+Reading costs as much as a small call, and the code cannot know which are read again."""
 
 
 class Native:
@@ -113,35 +117,42 @@ class SealedProcess:
         self._natives: weakref.WeakValueDictionary[int, Native] = weakref.WeakValueDictionary()
         self._dropped: list[int] = []
         self._first_reads: Mapping[int, FirstRead] = {}
+        self._taken, self._read_count = set[int](), 0
         self._noted: list[tuple[str, str]] = []
-        self._queued, self._placed = list[bytes](), 0
+        self._queued, self._queued_count = list[bytes](), 0
 
-    def place(self, target: int, array: np.ndarray, layout: str, **keywords: Any) -> Native:
-        """Put an array; the process does it together with the next request.
+    def queue(self, target: int, member: str, *arguments: Any, **keywords: Any) -> Native:
+        """Call a method together with the next request; its result.
 
         A request costs more than most of what is asked for. What the backend raises is raised by
-        the next request.
+        the request that uses the result.
         """
         with self._lock:
             self.start()
-            self._placed += 1
-            request = Request(
-                "call", target, "put", (array, layout), keywords, number=-self._placed
-            )
+            self._queued_count += 1
+            number = -self._queued_count
+            request = Request("call", target, member, arguments, keywords, number=number)
             self._queued.append(encode_request(request))
-            return self.native(-self._placed)
+            return self.native(number)
 
-    def call(self, target: int, member: str, *arguments: Any, **keywords: Any) -> Answer:
+    def call(
+        self, target: int, member: str, *arguments: Any, describes: bool = False, **keywords: Any
+    ) -> Answer:
         """Call a method.
 
         Args:
             target: number of the object; 0 is the backend.
+            describes: see `Request`.
 
         Raises:
             BaseException: what stands for the exception that the backend raised.
             SealedError: if the process answers something that is no answer.
         """
-        return self._ask(Request("call", target, member, arguments, keywords))
+        return self._ask(Request("call", target, member, arguments, keywords, describes=describes))
+
+    def describe(self, target: int) -> Any:
+        """The `LayerReference` of a layer; None if it could not be built."""
+        return self._answer(Request("describe", target, "")).value
 
     def batch(self, target: int, member: str, batch: Sequence[Any]) -> Answer:
         """Call a method once for each element of a batch, in one request of their own."""
@@ -165,11 +176,23 @@ class SealedProcess:
 
     def note_computed(self, outputs: Mapping[int, FirstRead]) -> None:
         """Remember what was read of the outputs of the last computation."""
-        self._first_reads = outputs
+        self._first_reads, self._taken = outputs, set()
 
     def first_read(self, native: Any) -> FirstRead | None:
         """What was read of a native right after a call; None if something ran since."""
         return self._first_reads.get(native.sealed_number()) if type(native) is Native else None
+
+    def reads_again(self, native: Native, first: FirstRead) -> bool:
+        """Whether to read a native again, whose numbers were read right after its call.
+
+        Numbers that were taken already are always read again.
+        """
+        number = native.sealed_number()
+        if number in self._taken or first.array is None:
+            return True
+        self._taken.add(number)
+        self._read_count += 1
+        return self._read_count <= ALWAYS_READ_AGAIN or secrets.randbelow(READ_AGAIN_ONE_IN) == 0
 
     @contextlib.contextmanager
     def watch_end(self, seconds: float) -> Iterator[list[int | None]]:
@@ -242,19 +265,22 @@ class SealedProcess:
         return ""
 
     def _ask(self, request: Request) -> Answer:
+        answer = self._answer(request)
+        if answer.raised is not None:
+            raise rebuild_exception(answer.raised)
+        return answer
+
+    def _answer(self, request: Request) -> Answer:
         with self._lock:
             self.start()
-            if request.member not in ("get", "dtype", "shape", "device"):
+            if request.member not in ("get", *FACT_MEMBERS):
                 self._first_reads = {}
             # Others may be dropped in between, by another thread or a collection of garbage.
             dropped = tuple(self._dropped[:])
             del self._dropped[: len(dropped)]
             queued, self._queued = self._queued, []
             last = encode_request(request._replace(dropped=dropped))
-            answer = self._exchange(encode_requests((*queued, last)), self.seconds)
-        if answer.raised is not None:
-            raise rebuild_exception(answer.raised)
-        return answer
+            return self._exchange(encode_requests((*queued, last)), self.seconds)
 
     def _exchange(self, message: bytes, seconds: float | None) -> Answer:
         deadline = None if seconds is None else time.monotonic() + seconds

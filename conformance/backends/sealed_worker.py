@@ -6,6 +6,7 @@ member of the backend or of a layer that it built. It holds natives, and gives t
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import inspect
 import os
@@ -23,8 +24,9 @@ from conformance.backends.guard import COMPUTING_MEMBERS, BackendError, unguarde
 from conformance.backends.registry import load
 from conformance.backends.sanitize import RESULT_READERS
 from conformance.backends.sealed_catalogue import remove_judge
-from conformance.backends.sealed_exceptions import describe_raised
+from conformance.backends.sealed_exceptions import DeferredError, describe_raised
 from conformance.backends.sealed_messages import (
+    FACT_MEMBERS,
     LAYER_MEMBERS,
     Answer,
     FirstRead,
@@ -69,16 +71,33 @@ class SealedServer:
         try:
             answer = Answer()
             for request in decode_requests(message):
-                answer = self._do(request)
+                if request.number:
+                    self._make(request)
+                else:
+                    answer = self._do(request)
             return encode_answer(answer)
         except BaseException as error:
             return encode_answer(Answer(raised=describe_raised(error, self._refusals())))
+
+    def _make(self, request: Request) -> None:
+        """Do what no answer is awaited for; what it raises is raised where its result is used."""
+        try:
+            value = getattr(self.objects.find(request.target), request.member)(
+                *request.arguments, **request.keywords
+            )
+        except DeferredError as error:
+            value = error
+        except BaseException as error:
+            value = DeferredError(error, request.member)
+        self.objects.set(request.number, value)
 
     def _do(self, request: Request) -> Answer:
         self.objects.drop(request.dropped)
         target, member = self.objects.find(request.target), request.member
         is_backend = request.target == 0
         arrays = is_backend or member in DATA_MEMBERS
+        if request.action == "describe":
+            return Answer(self._message(self._describe_layer(target), arrays=True))
         if request.action == "read":
             value = getattr(target, member)
             if is_backend and callable(value) and not isinstance(value, type):
@@ -92,9 +111,6 @@ class SealedServer:
                 sync()
             return Answer(self._message(value, arrays=False))
         value = method(*request.arguments, **request.keywords)
-        if request.number:
-            self.objects.set(request.number, value)
-            return Answer()
         if member in LAYER_MEMBERS:
             return Answer(self._message(self._describe_layer(value), arrays=True))
         if is_backend or member not in (*COMPUTING_MEMBERS, "state"):
@@ -110,26 +126,36 @@ class SealedServer:
         has_updated = getattr(target, "updated", None) is not None
         fallbacks = getattr(target, "fallbacks", None)
         fell_back = None if fallbacks is None else self._message(fallbacks(), arrays=True)
-        return Answer(message, None, has_updated, fell_back, self._read(target, member, computed))
+        layer = self._describe_layer(target) if request.describes else None
+        return Answer(
+            message, None, has_updated, fell_back, self._read(target, computed),
+            self._message(layer, arrays=True),
+        )  # fmt: skip
 
-    def _read(self, layer: Any, member: str, natives: Mapping[int, Any]) -> dict[int, FirstRead]:
+    def _read(self, layer: Any, natives: Mapping[int, Any]) -> dict[int, FirstRead]:
         """What the judge asks for next; without what cannot be read, as the judge finds out.
 
-        Of a call's outputs it gets a digest, and reads the numbers later: they must not change.
+        It may read the numbers again later, and they must not have changed.
         """
         read = {}
         for number, native in natives.items():
             try:
-                array, dtype = layer.get(native), layer.dtype(native)
+                array = layer.get(native)
             except Exception:
                 continue
-            if type(array) is not np.ndarray or type(dtype) is not str:
+            if type(array) is not np.ndarray:
                 continue
-            if member == "call" or array.nbytes > MAX_PROMPT_BYTES:
-                read[number] = FirstRead(dtype, digest(array))
-            else:
-                read[number] = FirstRead(dtype, array=self._message(array, arrays=True))
+            is_small = array.nbytes <= MAX_PROMPT_BYTES
+            numbers = self._message(array, arrays=True) if is_small else None
+            read[number] = FirstRead(digest(array), self._facts(layer, native), numbers)
         return read
+
+    def _facts(self, layer: Any, native: Any) -> dict[str, Any]:
+        facts = {}
+        for name in FACT_MEMBERS:
+            with contextlib.suppress(Exception):
+                facts[name] = self._message(getattr(layer, name)(native), arrays=True)
+        return facts
 
     def _describe_layer(self, layer: Any) -> LayerReference:
         methods, unsure = [], []

@@ -60,7 +60,7 @@ def share_memory(a: torch.Tensor, b: torch.Tensor) -> bool:
         return a is b
     first, second = a.untyped_storage(), b.untyped_storage()
     if a.is_meta and b.is_meta:
-        return first._cdata == second._cdata  # all storages without memory begin at 0
+        return bool(first._cdata == second._cdata)  # all storages without memory begin at 0
     starts = first.data_ptr(), second.data_ptr()
     ends = starts[0] + first.nbytes(), starts[1] + second.nbytes()
     return a.device == b.device and max(starts) < min(ends)

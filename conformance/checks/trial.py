@@ -23,7 +23,7 @@ from conformance.model.bits import Bits, add_bits
 from conformance.model.cached import lazy
 from conformance.model.case import Case, NotOffered, Numerics, Unsupported, Updated
 from conformance.model.failure import Failure
-from conformance.model.finding import count_mismatch, exception_finding, fact_mismatch
+from conformance.model.finding import count_mismatch, exception_finding, fact_mismatch, raising_step
 from conformance.model.formats import FORMATS
 from conformance.model.max_error import Farthest, larger_error
 from conformance.model.proof import shape_proof
@@ -112,8 +112,9 @@ class Trial:
             raise
         except Exception as error:
             original_error = original_exception(error)
+            step = raising_step(original_error) or name
             finding = exception_finding(
-                name, original_error, exception_text(original_error), accepted=name != "build"
+                step, original_error, exception_text(original_error), accepted=step != "build"
             )
             # The frames would keep the call's arrays in memory as long as the failure lives.
             traceback.clear_frames(original_error.__traceback__)

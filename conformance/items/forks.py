@@ -64,9 +64,9 @@ class Forks:
 
     def __init__(self, engine: EngineLike, process: ExpendableProcess | None) -> None:
         self._engine = engine
+        self._process = process
         self._run_in_fork = None if process is None else process.run_in_fork
         self._run_here = None if process is None else process.run_here
-        self._note_copies_fail = (lambda: None) if process is None else process.note_copies_fail
         self._trusted = False
         self._hanging_item_and_seconds: tuple[Item | None, float] = (None, 0.0)
 
@@ -158,7 +158,8 @@ class Forks:
                 self._trusted = self._survived(self.run(item, case, ALLOWED_SECONDS["crashed"]))
             if not self._trusted:
                 self._run_in_fork = None
-                self._note_copies_fail()
+                if self._process is not None:
+                    self._process.note_copies_fail()
             return self._trusted
         return False
 

@@ -191,6 +191,12 @@ def exception_finding(
     )  # fmt: skip
 
 
+def raising_step(error: BaseException) -> str:
+    """The earlier step that raised an exception of another process; empty for the current one."""
+    is_remote = is_of_type(error, RemoteException)
+    return cast("RemoteException", error).step if is_remote else ""
+
+
 def _trace_lines(error: BaseException) -> tuple[str, ...]:
     """The first lines of the trace that another process sent with its error."""
     is_remote = is_of_type(error, RemoteException)

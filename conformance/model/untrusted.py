@@ -17,11 +17,12 @@ class RemoteException(Exception):  # noqa: N818 - the base of errors of every cl
     Args:
         message: what the process says is wrong.
         trace: its stack trace, one frame a line; empty if it sent none.
+        step: the earlier step of the trial that raised it; empty for the current one.
     """
 
-    def __init__(self, message: str, trace: str = "") -> None:
+    def __init__(self, message: str, trace: str = "", step: str = "") -> None:
         super().__init__(message)
-        self.message, self.trace = message, trace
+        self.message, self.trace, self.step = message, trace, step
 
     def __str__(self) -> str:
         return self.message

@@ -7,6 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +29,14 @@ from conformance.backends.registry import load
 from conformance.backends.sealed import SealedBackend
 from conformance.backends.sealed_messages import SealedError
 from conformance.checks import CHECKS
+from conformance.checks.trial import Trial
 from conformance.isolation.child import runner_here
 from conformance.items.outcomes import Outcome
 from conformance.items.planning import Item
+from conformance.layers import CATALOGUE
 from conformance.model.breaches import CHANGES, LIVES_ON
-from conformance.model.case import NotOffered, Unreached
+from conformance.model.case import Case, NotOffered, Numerics, Unreached
+from conformance.model.failure import Failure
 from conformance.model.untrusted import RemoteException
 from conformance.run.engine import Engine
 
@@ -95,6 +99,11 @@ class Backend(FunctionBackend):
             "connect": attempt(socket.create_connection, ("127.0.0.1", 9), 1),
         }
 
+    def build(self, call):
+        if call.training and os.environ.get("HOW") == "unbuilt":
+            raise MyValueError("not built")
+        return super().build(call)
+
     def put(self, array, layout, dtype, device):
         if layout == "reversed" or array.size == 7:
             raise Unsupported(layout)
@@ -108,6 +117,8 @@ class Backend(FunctionBackend):
         how = os.environ.get("HOW", "")
         if how in RAISED:
             raise RAISED[how]
+        if how == "unbuilt" and input.size == 3:
+            raise MyValueError("called")
         if how == "dies":
             os.kill(os.getpid(), signal.SIGSEGV)
         if how == "aborts":
@@ -220,12 +231,47 @@ def test_an_array_is_sent_with_the_next_request(sealed: Any) -> None:
     assert layer.get(layer(first)).tolist() == [0.0, 2.0]
     assert layer.get(second).tolist() == [-1.0]
     assert asked == ["call", "get", "get"]
-    layer.put(np.ones(7))
+    refused = layer.put(np.ones(7))
+    assert layer.get(layer(second)).tolist() == [0.0]
     with pytest.raises(Unsupported, match="contiguous"):
-        layer(first)
+        layer(refused)
     assert layer.get(layer(second)).tolist() == [0.0]
     with pytest.raises(Unsupported, match="reversed"):
         layer.put(array, "reversed")
+
+
+def test_a_layer_is_built_with_the_next_request_once_one_of_its_name_is_known(sealed: Any) -> None:
+    backend = sealed()
+    backend.build(CALL)
+    asked = []
+    answer = backend._process._answer
+    backend._process._answer = lambda request: asked.append(request.member) or answer(request)
+    layer, output = _call(backend)
+    assert not hasattr(layer, "vjp")
+    assert (layer.get(output).tolist(), layer.dtype(output)) == ([0.0, 2.0], "float64")
+    assert asked == ["call", "get"]
+    # Before its first call it is asked for.
+    assert not hasattr(backend.build(CALL), "vjp")
+    assert asked == ["call", "get", ""]
+
+
+def test_a_layer_that_cannot_be_built_fails_where_it_is_used_and_by_its_own_step(
+    environment: pytest.MonkeyPatch,
+) -> None:
+    environment.setenv("HOW", "unbuilt")
+    backend = load("sealed:probing:Backend")
+    backend.build(CALL)
+    in_training = replace(CALL, training=True)
+    layer = backend.build(in_training)
+    assert hasattr(layer, "shape") is hasattr(backend.build(CALL), "shape")
+    with pytest.raises(ValueError, match="not built"):
+        layer(layer.put(np.array([1.0])))
+    for call, wanted in ((in_training, "build"), (CALL, "call")):
+        trial = Trial(backend, CATALOGUE["ReLU"], Case(call, (np.zeros(3),)), Numerics())
+        with pytest.raises(Failure) as failed:
+            CHECKS["values"].run(trial)
+        assert failed.value.finding.what == wanted
+        assert failed.value.finding.exception == "MyValueError"
 
 
 def test_a_native_that_comes_back_is_the_same(sealed: Any) -> None:
