@@ -60,7 +60,7 @@ IDLE_SECONDS, MAX_IDLE_SHARE, MAX_IDLE_RUNS = 0.01, 0.2, 2
 """How long an idle process is watched, the share of this that it may compute, and how often."""
 SECONDS_BETWEEN_WATCHES = 0.25
 ALWAYS_READ_AGAIN, READ_AGAIN_ONE_IN = 16, 16
-"""So many outputs of a process are read again when they are compared; then one in so many, at random.
+"""So many outputs are read again when they are compared; then one in so many, at random.
 
 Reading costs as much as a small call, and the code cannot know which are read again."""
 
