@@ -28,7 +28,7 @@ from conformance.generation.drawing import draw_cases
 from conformance.isolation.probe import choose_devices as chosen_devices
 from conformance.items.planning import Item
 from conformance.items.stream import count_structures
-from conformance.model.case import Call, Unsupported
+from conformance.model.case import Call
 from conformance.run.engine import Engine
 
 pytestmark = pytest.mark.in_fork
@@ -76,21 +76,6 @@ def test_a_wrong_shape_on_meta_is_caught(monkeypatch: pytest.MonkeyPatch) -> Non
     verdict = _verdict(torch_meta.backend, "functional.conv1d", "shape", examples=40)
     assert verdict.status == "failed"
     assert "shape of output" in str(verdict.message)
-
-
-def test_meta_declines_gradients_of_many_chunks_but_not_their_shapes() -> None:
-    case = next(
-        case
-        for case in cases("functional.linear_cross_entropy")
-        if case.inputs[0].ndim == 2 and case.call.arguments.get("options") is not None
-    )
-    rows = dict(case.call.arguments["options"])["batch_chunk_size"]
-    inputs = [torch.ones(1001 * rows, 1), torch.ones(1, 1), torch.zeros(1001 * rows).long()]
-    layer = torch_meta.backend.build(replace(case.call, device="meta"))
-    natives = [layer.put(x.numpy()) for x in inputs]
-    assert layer(*natives) is not None
-    with pytest.raises(Unsupported, match="gradients of over 1000 chunks"):
-        layer.forward_grad(*natives)
 
 
 def test_default_device_is_the_backends_first_where_it_has_no_cpu() -> None:

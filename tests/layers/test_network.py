@@ -314,6 +314,10 @@ def test_outputs_that_are_one_value_are_a_fact() -> None:
     same, other = (("reshape", (("shape", shape),), (0,)) for shape in ((2, 3), (3, 2)))
     assert fact(relu, identity, ("output", (), (0, 1)))
     assert fact(relu, same, ("output", (), (0, 1)))
+    unsqueezed = ("reshape", (("shape", (1, 2, 3)),), (0,))
+    for axis, is_one in ((0, True), (1, False)):
+        largest = ("amax", (("dim", (axis,)), ("keepdim", True)), (1,))
+        assert fact(relu, unsqueezed, largest, ("output", (), (1, 2))) is is_one
     assert fact(relu, ("output", (), (0, 0)))
     assert not fact(relu, other, ("output", (), (0, 1)))
     assert not fact(relu, identity, ("output", (), (1,)))

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 _MODULE, _FUNCTION = "LinearCrossEntropyLoss", "functional.linear_cross_entropy"
 # Arguments of the module that follow from a function's arrays.
 _SIZES = ("in_features", "num_classes", "out_features", "bias")
+MAX_CHUNKS = 1000
+"""Most chunks of a case: torch loops over them, forward and backward."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,7 +148,7 @@ def chunked(trial: Trial, generator: Generator) -> Claims:
     """The call with two chunk sizes, with empty options, and without options."""
     op = Map.of(trial)
     count = max(len(op.x) if op.x.ndim == 2 else 1, 1)
-    sizes = generator.integers(1, count, size=2, endpoint=True)
+    sizes = generator.integers(-(-count // MAX_CHUNKS), count, size=2, endpoint=True)
     chunk_options = [(("batch_chunk_size", int(size)),) for size in sizes]
     for options in (None, (), *chunk_options):
         yield equality_claim(op.call(options=options), trial)

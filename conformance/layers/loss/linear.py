@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -73,6 +74,12 @@ def _are_valid_targets(target: np.ndarray, classes: int, ignored: int | None) ->
         return ignored is None
     ignored_class = oracle.IGNORED if ignored is None else ignored
     return bool((((target >= 0) & (target < classes)) | (target == ignored_class)).all())
+
+
+def _max_rows(case: Case) -> int:
+    """Largest number of rows, so that they are at most 1000 chunks: torch loops over these."""
+    chunk_size = dict(case.call.arguments.get("options") or ()).get("batch_chunk_size")
+    return laws.MAX_CHUNKS * int(chunk_size) if chunk_size else sys.maxsize
 
 
 def _resize_function(spec: LayerSpec, case: Case, arguments: dict[str, Any]) -> Case | None:
@@ -265,7 +272,9 @@ def layer_specs() -> Iterator[LayerSpec]:
                 invalid=invalid_cases(valid, breaks, () if function else ("weight",)),
                 examples_fraction=0.4,
             ),
-            variation=Variation(resize=_resize_function if function else _resize),
+            variation=Variation(
+                resize=_resize_function if function else _resize, max_axis_size=_max_rows
+            ),
             conditions=Conditions(
                 derived_facts={
                     "chunked": _is_chunked,

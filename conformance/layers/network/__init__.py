@@ -31,7 +31,9 @@ from conformance.spec.trial_protocol import TrialLike
 from conformance.spec.workload import Filling, Workload
 from conformance.strategies.network import graphs, sequences
 
-_SAME_VALUE = ("Identity", "Dropout", "reshape", "expand")
+_SAME_VALUE = (
+    *("Identity", "Dropout", "reshape", "expand", "index", "cat", "sum", "amax", "amin"),
+)
 """Targets that may give their operand itself, if it keeps its shape."""
 
 _SIMPLEST = (("functional.relu", (), (-1,)), ("output", (), (0,)))
@@ -76,7 +78,7 @@ def _node_count(facts: Facts) -> int:
 
 
 def _returns_a_value_twice(facts: Facts) -> bool:
-    """Whether two outputs are one value, behind layers and reshapes that do nothing."""
+    """Whether two outputs are one value, behind layers and operators that do nothing to it."""
     graph, inputs = nodes_of(facts.case.call.arguments["nodes"]), facts.case.inputs
     input_shapes = [() if x is None else x.shape for x in inputs]
     shapes = network_shapes(

@@ -10,8 +10,6 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import torch
-
 from conformance.backends.module import ModuleBackend, ModuleLayer
 from conformance.backends.torch_transforms import withdraw_transforms
 from conformance.model.case import Call, Unsupported
@@ -24,20 +22,6 @@ _VALUES_NEEDED = re.compile(
 
 # Layers for which such failures are declined; for all others they are listed as known failures.
 _DECLINED_LAYERS = ("utils.", "init.", "Transformer")
-
-# Without values the gradient of a loss in chunks takes over a millisecond a chunk, on an idle CPU.
-_MAX_CHUNKS = 1000
-
-
-def _decline_many_chunks(function: Callable[..., Any], rows: int) -> Callable[..., Any]:
-    """Wrap a loss that works in chunks of `rows` so that long gradients are declined."""
-
-    def call(input: torch.Tensor, *others: Any, **arguments: Any) -> Any:
-        if torch.is_grad_enabled() and input.ndim == 2 and len(input) > _MAX_CHUNKS * rows:
-            raise Unsupported(f"gradients of over {_MAX_CHUNKS} chunks, which take minutes")
-        return function(input, *others, **arguments)
-
-    return call
 
 
 def _decline_values(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -65,9 +49,6 @@ class MetaBackend(ModuleBackend):
         """Build the module or function; some layers decline calls that need values or minutes."""
         layer = super().build(call)
         withdraw_transforms(layer)  # they show nothing but values
-        rows = dict(call.arguments.get("options") or ()).get("batch_chunk_size")
-        if rows:
-            layer.function = _decline_many_chunks(layer.function, rows)
         if call.layer.startswith(_DECLINED_LAYERS):
             layer.function = _decline_values(layer.function)
         return layer
