@@ -18,6 +18,8 @@ from conformance.model.untrusted import (
 )
 
 MAX_TRACE_LINES = 10
+QUEUED_MEMBERS = ("build", "put")
+"""Members whose requests are sent together with the next one; also names of the trial's steps."""
 _SPECIAL = (UnicodeDecodeError, UnicodeEncodeError, UnicodeTranslateError, BaseExceptionGroup)
 """Classes that cannot be made from a text alone; their bases can."""
 _DECLINES = {kind.__name__: kind for kind in (Unsupported, NotOffered)}
@@ -81,7 +83,8 @@ def describe_raised(error: BaseException, refusals: tuple[type, ...]) -> Raised:
 
 def rebuild_exception(raised: Raised) -> BaseException:
     """An exception that stands for one of a sealed process: of the same name and builtin base."""
-    text, trace, step = map(bounded, (raised.text, raised.trace, raised.step))
+    text, trace = bounded(raised.text), bounded(raised.trace)
+    step = raised.step if raised.step in QUEUED_MEMBERS else ""
     if Unreached.__name__ in raised.bases:
         error = Unreached("")
         error.args = (text,)

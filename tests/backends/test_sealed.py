@@ -356,6 +356,26 @@ def test_an_answer_that_changes_later_is_seen(sealed: Any) -> None:
     assert CHANGES in [kind for kind, _ in backend.breaches()]
 
 
+def test_the_first_outputs_are_read_again_and_then_some_at_random(
+    sealed: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backend = sealed()
+    layer = backend.build(CALL)
+    x, asked, drawn = layer.put(np.array([1.0])), list[str](), [1]
+    monkeypatch.setattr(sealed_process.secrets, "randbelow", lambda limit: drawn[0])
+    answer = backend._process._answer
+    backend._process._answer = lambda request: asked.append(request.member) or answer(request)
+
+    def count_reads(calls: int) -> int:
+        asked.clear()
+        assert all(layer.get(layer(x)).tolist() == [1.0] for _ in range(calls))
+        return asked.count("get")
+
+    assert count_reads(20) == sealed_process.ALWAYS_READ_AGAIN
+    drawn[0] = 0
+    assert count_reads(3) == 3
+
+
 @linux
 def test_a_process_that_runs_on_is_seen_and_ends(sealed: Any) -> None:
     backend = sealed("leaves")
