@@ -52,13 +52,20 @@ def row_of(run: Run) -> Row:
 
 
 def key(row: Row) -> tuple[str, str, str]:
-    """By what runs are sorted, and which run replaces another."""
+    """Which run replaces another."""
     return row["backend"], row["day"], row["suite"]
+
+
+def order(row: Row) -> tuple[str, str]:
+    """By what runs are sorted."""
+    return row["backend"], row["day"]
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Add results files to the data; 1 if the newest run of a backend has failures."""
-    return add_runs(arguments, __doc__, writer=WRITER, row_of=row_of, key=key, current=newest_runs)
+    return add_runs(
+        arguments, __doc__, writer=WRITER, row_of=row_of, key=key, order=order, current=newest_runs
+    )
 
 
 def newest_runs(rows: Sequence[Row]) -> list[Row]:

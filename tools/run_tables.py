@@ -20,6 +20,7 @@ def add_runs(
     writer: str,
     row_of: Callable[[Run], Row],
     key: Callable[[Row], Any],
+    order: Callable[[Row], Any] | None = None,
     current: Callable[[Sequence[Row]], Sequence[Row]] = lambda rows: rows,
 ) -> int:
     """Add results files to a file of runs; 1 if a run of the file has failures.
@@ -29,7 +30,8 @@ def add_runs(
         about: the command's help text.
         writer: the command that writes the file.
         row_of: the facts of a run.
-        key: by what rows are sorted; a later row takes the place of one with the same key.
+        key: a later row takes the place of one with the same key.
+        order: by what rows are sorted, None = by the key; of equal rows the last added is last.
         current: selects the rows whose failures count.
     """
     parser = argparse.ArgumentParser(description=about)
@@ -37,8 +39,8 @@ def add_runs(
     parser.add_argument("--data", type=Path, required=True, help="the JSON file of the runs")
     options = parser.parse_args(arguments)
     rows = [*measured.read(options.data).get("runs", []), *map(row_of, map(read, options.results))]
-    runs = {key(row): row for row in rows}
-    ordered = [runs[k] for k in sorted(runs)]
+    newest = {key(row): index for index, row in enumerate(rows)}
+    ordered = sorted((rows[index] for index in sorted(newest.values())), key=order or key)
     measured.write(options.data, writer, {"runs": ordered})
     failed = [row for row in current(ordered) if has_failed(row)]
     print("\n".join(map(str, failed)) or f"{options.data}: no failure")

@@ -8,7 +8,7 @@ from typing import Any
 
 import measured
 import pytest
-from backends_table import main
+from backends_table import main, newest_runs
 from conformance.reports.results import Run, write
 from test_report import run_of, verdict
 
@@ -38,6 +38,17 @@ def test_a_run_is_a_row_and_a_later_one_takes_its_place(tmp_path: Path) -> None:
     assert [row[x] for x in ("items", "passed", "known", "failed")] == [2, 1, 1, 0]
     assert main([_write_run(path, run_of(A), "mlx"), "--data", str(data)]) == 0
     assert _read_row(data, "mlx")["items"] == 1
+
+
+def test_of_two_runs_of_one_day_the_later_one_is_the_newest(tmp_path: Path) -> None:
+    data, path = tmp_path / "runs.json", tmp_path / "1.jsonl"
+    for commit, items in (("bbbbbbb", (A, B)), ("aaaaaaa", (A,))):
+        run = run_of(*items)
+        run = replace(run, identity=replace(run.identity, git={"commit": commit}))
+        assert main([_write_run(path, run, "mlx"), "--data", str(data)]) == 0
+    rows = measured.read(data)["runs"]
+    assert [row["suite"] for row in rows] == ["bbbbbbb", "aaaaaaa"]
+    assert [row["items"] for row in newest_runs(rows)] == [1]
 
 
 def test_what_a_budget_left_out_is_told_and_no_failure(tmp_path: Path) -> None:
