@@ -89,7 +89,7 @@ class Sizes(Mapping[str, Any]):
             if not axis.optional or self.is_determined(key):
                 return 1
             return None if key not in self.from_tensors else int(self.from_tensors[key] is not None)
-        if SPACE in self._all_names(axis.size):
+        if self._is_spatial(axis.size):
             return self.dims
         if name and not self.is_determined(name):
             return len(self.from_tensors[name]) if name in self.from_tensors else None
@@ -97,9 +97,11 @@ class Sizes(Mapping[str, Any]):
             return self.dims
         return max(len(as_size_tuple(self[n])) for n in axis.size.names)
 
-    def _all_names(self, size: Expression) -> set[str]:
-        definitions = (self.defined[n].names for n in size.names if n in self.defined)
-        return {*size.names, *(name for names in definitions for name in names)}
+    def _is_spatial(self, size: Expression) -> bool:
+        """Whether a size depends on a spatial dimension, itself or through a definition."""
+        return SPACE in size.names or any(
+            SPACE in self.defined[name].names for name in size.names if name in self.defined
+        )
 
     def expand(self, axes: Sequence[Axis]) -> Iterator[ConcreteAxis]:
         """Yield the axes of a tensor one by one, repeated entries expanded."""
