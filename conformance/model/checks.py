@@ -112,6 +112,7 @@ class CheckFacts:
         is_graded: its cases get a grade, for which other grades than the promised one are tried.
             Checks that compare the numbers of `values` and `gradients` once more need none.
         says_nothing_in_copies: it does not apply in a copy of the process.
+        calls_first: it makes the call before it asks the oracle, so what is declined costs little.
     """
 
     name: str
@@ -137,6 +138,7 @@ class CheckFacts:
     script_runs_check: bool = False
     is_graded: bool = True
     says_nothing_in_copies: bool = False
+    calls_first: bool = False
 
 
 _DECLARATIONS = (
@@ -227,6 +229,7 @@ _DECLARATIONS = (
         ),
         follows_values=True,
         contains_values=True,
+        calls_first=True,
     ),
     CheckFacts(
         "special",

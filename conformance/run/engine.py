@@ -456,7 +456,8 @@ class Engine:
         # The pinned case of a known failure may be of another layer than the item.
         spec = CATALOGUE[case.call.layer]
         case = on_device(case, item.device)
-        if item.layer in self._declined_layers and "vjp" in facts_of(item.check).members:
+        facts = facts_of(item.check)
+        if item.layer in self._declined_layers and "vjp" in facts.members and not facts.calls_first:
             decline_early(Trial(backend or self.backend, spec, case, numerics, self.answers))
         evidence = Evidence()
         for _ in sides():

