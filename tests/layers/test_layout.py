@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -43,7 +44,7 @@ def test_bug_is_caught(bug: planted.Bug) -> None:
     searches = (first_failure(backend, bug.layer, "layout", d) for d in ("float32", "float16"))
     message = next((search.message for search in searches if search.failure), "")
     assert message.startswith("with "), bug.story
-    # "all contiguous" if the numbers suffice that a layout made: those of an expanded row are equal.
+    # "all contiguous" if the numbers suffice that a layout made: an expanded row has equal ones.
     assert "contiguous" in message.splitlines()[0]
 
 
@@ -151,6 +152,33 @@ def test_layouts_that_a_backend_cannot_make_are_left_out() -> None:
             declined += 1
     assert checked
     assert declined
+
+
+def test_a_backend_that_declines_all_layouts_costs_no_oracle(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Contiguous(ModuleBackend):
+        def build(self, call: Call) -> Any:
+            layer = super().build(replace(call, layouts={}))
+            put = layer.put
+
+            def contiguous_put(array: Any, name: str = "contiguous", **keywords: Any) -> Any:
+                if name != "contiguous":
+                    raise Unsupported(f"layout={name!r}")
+                return put(array, name, **keywords)
+
+            layer.put = contiguous_put
+            return layer
+
+    def ask_oracle(trial: Trial) -> None:
+        raise AssertionError("the oracle was asked")
+
+    monkeypatch.setattr(Trial, "expected_update", property(ask_oracle))
+    backend = Contiguous("contiguous")
+    laid_out = [case for case in cases("functional.relu") if case.inputs[0].ndim > 1][:20]
+    for case in laid_out:
+        with pytest.raises(Unsupported, match="layout"):
+            _check(backend, case)
 
 
 class _Aliasing(torch.nn.Linear):
