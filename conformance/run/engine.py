@@ -402,13 +402,15 @@ class Engine:
             further_cases, seen_before = stream.cases(round), len(seen)
             for index_in_round, case in enumerate(further_cases):
                 is_enough = log.checked >= wanted_count and len(seen) >= all_structures
-                if log.has_evidence() and (is_enough or seconds_left() <= 0):
+                has_evidence = log.has_evidence(counting_lost=False)
+                if has_evidence and (is_enough or seconds_left() <= 0):
                     return
                 index = round * len(cases) + index_in_round
                 yield index, case
                 if log.letter(index) in JUDGED_LETTERS:
                     seen.add(structure(case))
-            if log.has_evidence() and log.checked >= wanted_count and len(seen) == seen_before:
+            has_evidence = log.has_evidence(counting_lost=False)
+            if has_evidence and log.checked >= wanted_count and len(seen) == seen_before:
                 return
 
     def _first_round_order(self, cases: Sequence[Case]) -> Sequence[int]:

@@ -199,6 +199,26 @@ def test_an_item_whose_first_cases_are_left_out_goes_on_until_one_is_judged(
     assert (verdict.examples.left_out, verdict.examples.stopped) == (3, 56)
 
 
+def test_a_case_that_is_left_out_does_not_end_the_search_for_numbers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    engine = Engine(backend, 60, 0, budget=Budget(0.0))
+    declined = [Outcome("unsupported", "not this one")] * 58
+    first_outcomes = iter([Outcome("passed"), None, *declined])
+    original_outcome = engine.cautious_outcome
+
+    def outcome(context: Any, case: Case) -> Outcome | None:
+        try:
+            return next(first_outcomes)
+        except StopIteration:
+            return original_outcome(context, case)
+
+    monkeypatch.setattr(engine, "cautious_outcome", outcome)
+    verdict = engine.run(ITEM)
+    assert (verdict.status, verdict.examples.left_out) == ("passed", 1)
+    assert 60 < verdict.examples.drawn < 70
+
+
 def test_cases_that_leave_nothing_to_compare_come_last_within_a_budget() -> None:
     indices: list[int] = []
 
