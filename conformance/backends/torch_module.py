@@ -20,7 +20,7 @@ from torch.nn.parameter import is_lazy
 from conformance.backends.torch_calls import construct_module, torch_arguments
 from conformance.backends.torch_containers import container_facts
 from conformance.backends.torch_network import COMPOSED
-from conformance.model.case import Call, Unsupported, class_and_method
+from conformance.model.case import Call, NotOffered, Unsupported, class_and_method
 
 Fact = tuple[Any, Any]
 """What a module shows, and what the documentation says."""
@@ -401,7 +401,7 @@ _QUESTIONS = (
 def require_builtin_device(call: Call) -> None:
     """Decline other devices: MPS lacks float64, and `copy` knows none of another package."""
     if torch.device(call.device).type not in ("cpu", "cuda"):
-        raise Unsupported(f"copies and transforms on {call.device}")
+        raise NotOffered(f"copies and transforms on {call.device}")
 
 
 class ModuleMembers:
