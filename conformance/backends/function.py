@@ -6,7 +6,6 @@ import difflib
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import numpy as np
@@ -121,7 +120,7 @@ class FunctionBackend:
             raise NotOffered(f"layer {call.layer}")
         attribute, ignores, passes = self._functions[call.layer]
         function = getattr(self, attribute)
-        if "training" not in _parameters(function) and _draws_in_train_mode(call):
+        if _draws_in_train_mode(call) and "training" not in inspect.signature(function).parameters:
             raise Unsupported("random numbers in train mode")
         return self._layer_class()(self, call, function, ignores, passes)
 
@@ -138,18 +137,6 @@ def _find_spec(call: Call) -> LayerSpec | None:
     from conformance.layers import CATALOGUE
 
     return CATALOGUE.get(call.layer)
-
-
-def _parameters(method: Callable[..., Any]) -> frozenset[str]:
-    """Names of a method's parameters that may be given by name."""
-    return _parameters_of_function(getattr(method, "__func__", method))
-
-
-@cache
-def _parameters_of_function(function: Callable[..., Any]) -> frozenset[str]:
-    parameters = inspect.signature(function).parameters.values()
-    named = (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    return frozenset(p.name for p in parameters if p.kind in named)
 
 
 def _validate_layers(layers: Iterable[str]) -> None:
@@ -201,7 +188,10 @@ class FunctionLayer:
         passes: tuple[str, ...] = (),
     ) -> None:
         self._backend, self._call, self._function, self._ignores = backend, call, function, ignores
-        self._accepted_names = _parameters(function) | set(passes)
+        parameters = inspect.signature(function).parameters.values()
+        self._accepted_names = {
+            p.name for p in parameters if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)
+        } | set(passes)
         self._arguments = self._supported_arguments(call.arguments)
         if "call" in self._accepted_names:
             self._arguments["call"] = call

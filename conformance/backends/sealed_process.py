@@ -22,6 +22,7 @@ from conformance.backends import confinement
 from conformance.backends.foreign_calls import HOOKS
 from conformance.backends.guard import BackendError
 from conformance.backends.poison import poisoned
+from conformance.backends.process_activity import list_descendants, process_name, read_activity
 from conformance.backends.sealed_exceptions import rebuild_exception
 from conformance.backends.sealed_messages import (
     FACT_MEMBERS,
@@ -241,9 +242,9 @@ class SealedProcess:
         """Processes that the code under test has started and that still run (Linux)."""
         if self._process is None:
             return
-        for process in _descendants(self._process.pid):
+        for process in list_descendants(self._process.pid):
             if process not in self._own_processes:
-                yield LIVES_ON, f"the process {_process_name(process)} runs after the call"
+                yield LIVES_ON, f"the process {process_name(process)} runs after the call"
 
     def _works_while_idle(self) -> bool:
         # On a busy machine an honest process may still be on its way from an answer to its wait.
@@ -251,9 +252,9 @@ class SealedProcess:
 
     def _has_computed(self) -> bool:
         """Whether the process computes during a moment in which nothing is asked of it."""
-        before = [_activity(process) for process in self._own_processes]
+        before = [read_activity(process) for process in self._own_processes]
         time.sleep(IDLE_SECONDS)
-        after = [_activity(process) for process in self._own_processes]
+        after = [read_activity(process) for process in self._own_processes]
         seconds = sum(b[0] - a[0] for a, b in zip(before, after, strict=True))
         runs = sum(b[1] - a[1] for a, b in zip(before, after, strict=True))
         return seconds > MAX_IDLE_SHARE * IDLE_SECONDS or runs > MAX_IDLE_RUNS
@@ -369,7 +370,7 @@ class SealedProcess:
         self._pipe = Pipe(self._process.stdout.fileno(), self._process.stdin.fileno())
         os.set_blocking(self._process.stdin.fileno(), False)
         self.means = self._read_means(self.seconds and time.monotonic() + LOAD_SECONDS)
-        self._own_processes = [self._process.pid, *_descendants(self._process.pid)]
+        self._own_processes = [self._process.pid, *list_descendants(self._process.pid)]
         try:
             start = pickle.dumps((self.backend, list(sys.path), report_end))
             answer = self._exchange(start, self.seconds and self.seconds + LOAD_SECONDS)
@@ -387,29 +388,3 @@ def _environment(folder: Path) -> dict[str, str]:
     environment = poisoned(kept | dict.fromkeys(FOLDER_VARIABLES, str(folder)))
     keep_to_one_thread(environment)
     return environment
-
-
-def _descendants(process: int) -> list[int]:
-    """Numbers of the processes that a process and its children have started; none without /proc."""
-    descendants = []
-    with contextlib.suppress(OSError):
-        for tasks in Path(f"/proc/{process}/task").iterdir():
-            for child in map(int, (tasks / "children").read_text(encoding="ascii").split()):
-                descendants += [child, *_descendants(child)]
-    return descendants
-
-
-def _process_name(process: int) -> str:
-    with contextlib.suppress(OSError):
-        return Path(f"/proc/{process}/comm").read_text(encoding="utf-8").strip()
-    return str(process)
-
-
-def _activity(process: int) -> tuple[float, int]:
-    """Seconds that the threads of a process have run, and how often (Linux); 0 if unknown."""
-    nanoseconds = runs = 0
-    with contextlib.suppress(OSError, ValueError):
-        for task in Path(f"/proc/{process}/task").iterdir():
-            ran, _, count = (task / "schedstat").read_text(encoding="ascii").split()
-            nanoseconds, runs = nanoseconds + int(ran), runs + int(count)
-    return nanoseconds / 1e9, runs

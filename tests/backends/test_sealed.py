@@ -406,7 +406,7 @@ def test_a_process_that_goes_to_its_wait_does_not_live_on(
     """`runs` is how often the process has run at the ends of two moments."""
     process = sealed()._process
     counts = iter([count for count in runs for _ in process._own_processes])
-    monkeypatch.setattr(sealed_process, "_activity", lambda _: (0.0, next(counts)))
+    monkeypatch.setattr(sealed_process, "read_activity", lambda _: (0.0, next(counts)))
     assert process._works_while_idle() == lives_on
 
 

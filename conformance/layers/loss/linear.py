@@ -76,8 +76,8 @@ def _are_valid_targets(target: np.ndarray, classes: int, ignored: int | None) ->
     return bool((((target >= 0) & (target < classes)) | (target == ignored_class)).all())
 
 
-def _max_rows(case: Case) -> int:
-    """Largest number of rows, so that they are at most 1000 chunks: torch loops over these."""
+def _max_axis_size(case: Case) -> int:
+    """Largest size of an axis, so that rows in chunks are at most `MAX_CHUNKS` chunks."""
     chunk_size = dict(case.call.arguments.get("options") or ()).get("batch_chunk_size")
     return laws.MAX_CHUNKS * int(chunk_size) if chunk_size else sys.maxsize
 
@@ -273,7 +273,7 @@ def layer_specs() -> Iterator[LayerSpec]:
                 examples_fraction=0.4,
             ),
             variation=Variation(
-                resize=_resize_function if function else _resize, max_axis_size=_max_rows
+                resize=_resize_function if function else _resize, max_axis_size=_max_axis_size
             ),
             conditions=Conditions(
                 derived_facts={

@@ -31,8 +31,8 @@ from conformance.spec.trial_protocol import TrialLike
 from conformance.spec.workload import Filling, Workload
 from conformance.strategies.network import graphs, sequences
 
-_SAME_VALUE = (
-    *("Identity", "Dropout", "reshape", "expand", "index", "cat", "sum", "amax", "amin"),
+_SAME_VALUE = frozenset(
+    ("Identity", "Dropout", "reshape", "expand", "index", "cat", "sum", "amax", "amin")
 )
 """Targets that may give their operand itself, if it keeps its shape."""
 

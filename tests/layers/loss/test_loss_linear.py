@@ -14,10 +14,13 @@ from torch.nn import functional
 
 from conformance.backends import ModuleBackend
 from conformance.backends.adapters.torch import backend as torch_backend
-from conformance.laws.loss.linear import LAWS
-from conformance.layers import DTYPES
+from conformance.checks.trial import Trial
+from conformance.items.planning import Item
+from conformance.items.stream import Stream
+from conformance.laws.loss.linear import LAWS, MAX_CHUNKS, chunked
+from conformance.layers import CATALOGUE, DTYPES
 from conformance.matching.facts import Facts
-from conformance.model.case import is_function
+from conformance.model.case import Call, Case, Numerics, is_function
 
 NAMES = ("LinearCrossEntropyLoss", "functional.linear_cross_entropy")
 Arguments = dict[str, Any]
@@ -125,3 +128,31 @@ def test_nearest_is_the_smallest_logarithm_where_the_classes_are_last(layer: str
         assert nearest == pytest.approx(smallest, rel=1e-9, abs=1e-15)
         compared += 1
     assert compared > 20
+
+
+def test_rows_in_chunks_are_at_most_so_many_chunks() -> None:
+    item = Item(NAMES[1], "gradients", "float32", "cpu")
+    counts = []
+    for case in Stream(item, 40, 0).cases():
+        size = dict(case.call.arguments.get("options") or ()).get("batch_chunk_size")
+        if size:
+            rows = len(case.inputs[0]) if case.inputs[0].ndim == 2 else 1
+            counts.append(-(-rows // size))
+    assert counts
+    assert max(counts) <= MAX_CHUNKS
+
+
+def test_the_law_of_chunks_asks_for_no_more_of_them() -> None:
+    smallest_sizes = []
+
+    class SmallestSizes:
+        def integers(self, low: int, high: int, size: int, endpoint: bool) -> np.ndarray:
+            smallest_sizes.append(low)
+            return np.full(size, low)
+
+    rows = 2 * MAX_CHUNKS + 1
+    inputs = np.zeros((rows, 1)), np.ones((2, 1)), np.zeros(rows, np.int64)
+    case = Case(Call(NAMES[1], {}, {}, "float32", "cpu"), inputs)
+    trial = Trial(torch_backend, CATALOGUE[NAMES[1]], case, Numerics())
+    assert len(list(chunked.claims(trial, SmallestSizes()))) == 4  # type: ignore[arg-type]
+    assert smallest_sizes == [3]

@@ -155,7 +155,7 @@ class LayerNormFastVariance(nn.LayerNorm):
         )
 
 
-@blind("layernorm-small-eps-lost-in-half", "LayerNorm", "layout")
+@blind("layernorm-small-eps-lost-in-half", "LayerNorm", "values")
 class LayerNormSmallEpsLostInHalf(nn.LayerNorm):
     """`eps` becomes a float16 number: below 3e-8 it is 0, as in exports to ONNX (torch #86580).
 

@@ -46,7 +46,7 @@ class MetaBackend(ModuleBackend):
         return ("meta",)
 
     def build(self, call: Call) -> ModuleLayer:
-        """Build the module or function; some layers decline calls that need values or minutes."""
+        """Build the module or function; some layers decline calls that need values."""
         layer = super().build(call)
         withdraw_transforms(layer)  # they show nothing but values
         if call.layer.startswith(_DECLINED_LAYERS):
