@@ -202,15 +202,19 @@ def survey(
     attempts = [(bug.check, dtype) for dtype in DTYPES if bug.check in names]
     attempts += [(check, dtype) for dtype in DTYPES for check in names]
     items = [Item(bug.layer, check, dtype, "cpu") for dtype in CATALOGUE_DTYPES for check in names]
-    profile_attempts = {(item.check, item.dtype) for item in PROFILES[profile].choose_items(items)}
-    attempts = [attempted for attempted in attempts if attempted in profile_attempts]
     runs: list[Run] = []
     for seed in seeds:
+        chosen = PROFILES[profile].choose_items(items, seed)
+        profile_attempts = {(item.check, item.dtype) for item in chosen}
         if checks == "all" and not runs:
             runs += survey_all_checks(bug, examples, seed)
             continue
         earlier_kills = list(dict.fromkeys((run.check, run.dtype) for run in runs if run.killed))
-        order = list(dict.fromkeys([*earlier_kills, *attempts]))
+        order = [
+            attempted
+            for attempted in dict.fromkeys([*earlier_kills, *attempts])
+            if attempted in profile_attempts
+        ]
         runs += run_until_killed(bug, order, examples, seed, samples=PROFILES[profile].samples)
     return runs
 

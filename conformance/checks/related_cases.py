@@ -80,9 +80,9 @@ def with_other_weights(trial: Trial, layer: Layer | None = None) -> Trial:
     if case is None:
         first_input = trial.case.inputs[0]
         shape = () if first_input is None else first_input.shape
-        arguments = trial.case.call.arguments
+        constrained = trial.spec.constrained_names(trial.case.call.arguments, shape)
         state = {
-            name: other_values(x, signed=not trial.spec.is_constrained(name, arguments, shape))
+            name: other_values(x, signed=name not in constrained)
             for name, x in trial.case.call.state.items()
         }
         case = replace(trial.case, call=replace(trial.case.call, state=state))

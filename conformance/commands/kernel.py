@@ -183,9 +183,9 @@ def examine(
     )
     offer = probe_in_process(request, start_seconds(DEFAULT_TIMEOUT))
     profile = PROFILES[examination.profile]
-    offer = dataclasses.replace(offer, items=profile.choose_items(offer.items))
     examples = profile.examples
     seed = secrets.randbelow(SEED_COUNT) if examination.seed is None else examination.seed
+    offer = dataclasses.replace(offer, items=profile.choose_items(offer.items, seed))
     child = Child(
         address,
         examples,

@@ -176,8 +176,8 @@ def _free_arrays(case: Case) -> list[np.ndarray]:
         for x, input_spec in zip(case.inputs, spec.signature.inputs, strict=False)
         if input_spec.any_value
     ]
-    state = case.call.state.items()
-    arrays += [x for name, x in state if not spec.is_constrained(name, case.call.arguments, shape)]
+    constrained = spec.constrained_names(case.call.arguments, shape)
+    arrays += [x for name, x in case.call.state.items() if name not in constrained]
     arrays_by_id = {id(x): x for x in arrays if x is not None and x.dtype.kind in "fc"}
     return list(arrays_by_id.values())
 

@@ -40,14 +40,10 @@ def refilled(spec: LayerSpec, original: Case, grown: Case, tile: str) -> Case:
             filled[id(x)] = _redrawn(generator, original.inputs[index], x, any_value)
     inputs = tuple(None if x is None else filled.get(id(x), x) for x in grown.inputs)
     first = grown.inputs[0]
-    arguments, shape = grown.call.arguments, () if first is None else first.shape
+    shape = () if first is None else first.shape
+    constrained = spec.constrained_names(grown.call.arguments, shape)
     state = {
-        name: _redrawn(
-            generator,
-            original.call.state.get(name),
-            x,
-            not spec.is_constrained(name, arguments, shape),
-        )
+        name: _redrawn(generator, original.call.state.get(name), x, name not in constrained)
         if x.dtype.kind in "fc"
         else x
         for name, x in grown.call.state.items()

@@ -80,39 +80,46 @@ class Profile:
         examples: cases of an item.
         samples: items test only a sample of the cases, and dtypes other than a layer's first have
             fewer checks (`Sampling.sampled_extra_dtypes`).
+        rotates_dtypes: some checks run in only one of some dtypes (`Sampling.rotated_dtypes`).
     """
 
     examples: int
     samples: bool = False
+    rotates_dtypes: bool = False
 
-    def choose_items(self, items: Sequence[Item]) -> tuple[Item, ...]:
+    def choose_items(self, items: Sequence[Item], seed: int) -> tuple[Item, ...]:
         """Choose the items of a run from all items.
 
-        A check that runs in only some further dtypes uses different ones for the next layer.
+        A check that runs in only some further dtypes uses different ones for the next layer, and
+        at the next seed.
         """
-        if not self.samples:
-            return tuple(items)
-        items = [replace(item, samples=True) for item in items]
+        items = [replace(item, samples=self.samples) for item in items]
         dtypes: dict[tuple[str, str], dict[str, None]] = {}
         for item in items:
             dtypes.setdefault((item.layer, item.device), {})[item.dtype] = None
         layer_index = {layer: index for index, layer in enumerate(CATALOGUE)}
 
         def is_chosen(item: Item) -> bool:
-            first, *other_dtypes = dtypes[item.layer, item.device]
-            if item.dtype == first:
+            other_dtypes = [*dtypes[item.layer, item.device]][1:]
+            sampling = facts_of(item.check).sampling
+            if self.samples:
+                rotated_dtypes, count = other_dtypes, sampling.sampled_extra_dtypes
+            elif self.rotates_dtypes:
+                rotated_dtypes, count = [d for d in other_dtypes if d in sampling.rotated_dtypes], 1
+            else:
+                rotated_dtypes, count = [], 0
+            if item.dtype not in rotated_dtypes:
                 return True
-            rotation = layer_index[item.layer] % len(other_dtypes)
-            rotated = [*other_dtypes[rotation:], *other_dtypes[:rotation]]
-            return item.dtype in rotated[: facts_of(item.check).sampling.sampled_extra_dtypes]
+            rotation = (layer_index[item.layer] + seed) % len(rotated_dtypes)
+            return item.dtype in [*rotated_dtypes[rotation:], *rotated_dtypes[:rotation]][:count]
 
         return tuple(filter(is_chosen, items))
 
 
 PROFILES = {
-    "smoke": Profile(40),
+    "smoke": Profile(40, rotates_dtypes=True),
     "quick": Profile(130, samples=True),
-    "standard": Profile(200),
+    "standard": Profile(200, rotates_dtypes=True),
     "thorough": Profile(4000),
 }
 

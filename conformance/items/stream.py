@@ -137,25 +137,31 @@ class Stream:
         else:
             drawn = draw_cases(
                 self.item.layer, self.item.dtype, self.examples, self.seed,
-                invalid=self.invalid, values=self.values, round=round,
+                invalid=self.invalid, values=self.values, round=self._drawn_round(round),
             )  # fmt: skip
         return drawn if self.step == 1 else EveryNth(drawn, self.step, self._first_index(round))
 
-    def _first_index(self, round: int) -> int:
-        """The index, among all cases of a round, of the first one that the item has.
+    @property
+    def _starts(self) -> int:
+        """How many rounds the cases that are drawn at once are enough for.
 
-        The first case of every round is a plain one, in which a check may find nothing to compare.
+        Each of these rounds starts a case later, but none is shorter than the first.
         """
-        if round == PLAIN_ROUND:
-            return 0
-        # A later start must not make the round shorter.
-        return round % min(self.step, (self.examples - 1) % self.step + 1)
+        return min(self.step, (self.examples - 1) % self.step + 1)
+
+    def _drawn_round(self, round: int) -> int:
+        """The round of drawn cases that a round of the item has its cases from."""
+        return 0 if round == PLAIN_ROUND else round // self._starts
+
+    def _first_index(self, round: int) -> int:
+        """The index, among the cases that are drawn at once, of the first one that a round has."""
+        return 0 if round == PLAIN_ROUND else round % self._starts
 
     def _round_and_place(self, index: int) -> tuple[int, int]:
         return divmod(index, max(len(self.cases()), 1))
 
     def round_and_drawn_index(self, index: int) -> tuple[int, int]:
-        """The round in which a case is drawn, and its index among all cases of that round.
+        """The round of drawn cases that a case is of, and its index among all cases of that round.
 
         Of a case that is not drawn, the index is that of any other.
         """
@@ -164,7 +170,7 @@ class Stream:
         if not round and isinstance(cases, Arranged):
             index_in_round = [*cases.places, *range(len(cases))][index_in_round]
         drawn_index = self._first_index(round) + index_in_round * self.step
-        return 0 if round == PLAIN_ROUND else round, drawn_index
+        return self._drawn_round(round), drawn_index
 
     def shrink(
         self, index: int, fails: Callable[[Case], Found | None]

@@ -17,6 +17,9 @@ MEDIUM_SHARE = 0.3
 MAIN_DTYPE = "float32"
 """The dtype in which a check tests all cases, or the largest share of them."""
 
+HALF_DTYPES = ("bfloat16", "float16")
+OTHER_DTYPES = ("float64", *HALF_DTYPES)
+
 STRICT = ("strict",)
 TRAINING = ("training", *STRICT)
 INFERENCE = ("inference", *TRAINING)
@@ -37,6 +40,8 @@ class Sampling:
         step_main_dtype: step in `MAIN_DTYPE` for a layer with a share of at least `MEDIUM_SHARE`.
         sample_size: approximate number of cases in `MAIN_DTYPE`, in a profile that samples.
         sample_size_other_dtypes: the same in other dtypes.
+        rotated_dtypes: dtypes besides a layer's first of which it runs in only one, in a profile
+            that rotates dtypes.
         sampled_extra_dtypes: in a profile that samples, how many dtypes it runs in besides a
             layer's first.
         step_float64: step in float64, except for a layer with all examples; 0 if it is as in other
@@ -51,6 +56,7 @@ class Sampling:
     step_main_dtype: int = 1
     sample_size: int = 16
     sample_size_other_dtypes: int = 4
+    rotated_dtypes: tuple[str, ...] = ()
     sampled_extra_dtypes: int = 0
     step_float64: int = 0
     among_cases_of: str = ""
@@ -330,10 +336,11 @@ _DECLARATIONS = (
         rank=11,
         levels=STRICT,
         sampling=Sampling(
+            rotated_dtypes=OTHER_DTYPES,
             step_other_dtypes=16,
             step_full_share=8,
             step_medium_share=4,
-            step_main_dtype=4,
+            step_main_dtype=6,
             sample_size=6,
             among_cases_of="gradients",
         ),
@@ -360,6 +367,7 @@ _DECLARATIONS = (
         levels=STRICT,
         members=("jvp", "double_vjp", "jvp_vjp", "vmap", "vmap_vjp"),
         sampling=Sampling(
+            rotated_dtypes=HALF_DTYPES,
             step_other_dtypes=8,
             step_full_share=4,
             step_medium_share=4,
@@ -391,6 +399,7 @@ _DECLARATIONS = (
         levels=STRICT,
         members=("copy_layer", "module_facts"),
         sampling=Sampling(
+            rotated_dtypes=OTHER_DTYPES,
             step_other_dtypes=16,
             step_main_dtype=6,
             sample_size=6,
@@ -418,7 +427,7 @@ _DECLARATIONS = (
         members=("autocast",),
         sampling=Sampling(
             step_other_dtypes=8,
-            step_main_dtype=4,
+            step_main_dtype=6,
             sample_size=6,
             sample_size_other_dtypes=3,
             sampled_extra_dtypes=1,

@@ -85,13 +85,13 @@ def make_plan(settings: Settings, workers: int) -> Plan:
         offer = probe_in_process(request, start_seconds(settings.timeout or DEFAULT_TIMEOUT))
     except BackendError as error:
         raise pytest.UsageError(str(error)) from None
-    items = PROFILES[settings.profile].choose_items(offer.items)
+    is_drawn = settings.isolation == "sealed" and "seed" not in settings.given_options
+    seed = secrets.randbelow(SEED_COUNT) if is_drawn else settings.seed
+    items = PROFILES[settings.profile].choose_items(offer.items, seed)
     shard_items = _choose_shard(items, settings)
     if offer.budget is not None:
         shard_items = order_in_rounds(shard_items, workers, compiled=offer.cases_per_structure > 1)
     isolated = (settings.isolation or offer.isolation) != "none"
-    is_drawn = settings.isolation == "sealed" and "seed" not in settings.given_options
-    seed = secrets.randbelow(SEED_COUNT) if is_drawn else settings.seed
     if settings.memory_guard is not None and not isolated:
         raise pytest.UsageError(
             f"--conformance-memory-guard: backend {offer.backend!r} runs in pytest's own process; "

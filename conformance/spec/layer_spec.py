@@ -228,11 +228,10 @@ class LayerSpec:
         buffers = {x.name for x in self.state_tensors(arguments, shape) if x.buffer}
         return tuple(name for name in case.call.state if name not in buffers)
 
-    def is_constrained(self, name: str, arguments: Arguments, input: Shape) -> bool:
-        """Whether the suite may reorder a state tensor's elements, but not change their values."""
-        complete = {**arguments, **self.inferred_arguments(input)}
-        tensor = next((x for x in self.state_tensors(complete, input) if x.name == name), None)
-        return tensor is not None and tensor.constraint != "any"
+    def constrained_names(self, arguments: Arguments, input: Shape) -> frozenset[str]:
+        """Names of state tensors whose elements the suite may reorder, but not change."""
+        tensors = self.state_tensors({**arguments, **self.inferred_arguments(input)}, input)
+        return frozenset(x.name for x in tensors if x.constraint != "any")
 
     def oracle_arguments(self, case: Case) -> Arguments:
         """The arguments of a case as oracles take them: keywords too, no extra positional ones."""

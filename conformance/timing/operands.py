@@ -65,9 +65,10 @@ class TimedArrays:
         """The call with fresh weights."""
         t = self.timed
         spec, w = self.spec, self.workload
+        constrained = spec.constrained_names(w.arguments, w.inputs[0])
         state = {
             name: self._state_array(name, shape, generator)
-            if spec.is_constrained(name, w.arguments, w.inputs[0])
+            if name in constrained
             else self._weight_array(shape, generator, bias=name.startswith("bias"), name=name)
             for name, shape in self.state_shapes.items()
         }

@@ -23,7 +23,7 @@ from conformance.run.engine import Engine
 
 pytestmark = pytest.mark.in_fork
 
-EXAMPLES = 30
+EXAMPLES = 48
 
 
 def _item_cases(check: str, dtype: str, layer: str = "Linear") -> tuple[Item, Sequence[Case]]:
@@ -82,8 +82,12 @@ def test_a_case_is_drawn_again_where_it_was_drawn() -> None:
         (0, 3 * step),
     ]
     count = len(stream.cases())
-    # Each round starts later, because its first case is a plain one.
-    assert stream.round_and_drawn_index(count + 2) == (1, 1 + 2 * step)
+    # The next rounds are the cases that the first one left out; then others are drawn.
+    starts = (EXAMPLES - 1) % step + 1
+    assert 1 < starts <= step
+    assert stream.round_and_drawn_index(count + 2) == (0, 1 + 2 * step)
+    assert stream.round_and_drawn_index(starts * count + 2) == (1, 2 * step)
+    assert stream[count + 2] is stream.cases(1)[2]
     full_stream = Stream(Item("Linear", "values", "float64", "cpu"), EXAMPLES, 0)
     places = full_stream.cases().places  # type: ignore[attr-defined]
     assert stream[2] is full_stream[places.index(2 * step)]
@@ -115,7 +119,7 @@ def test_the_quick_profile_asks_every_check_in_the_first_dtype_and_some_in_other
     quick, chosen = PROFILES["quick"], list[Item]()
     for layer in CATALOGUE:
         items = _plan_items(layer)
-        ours = quick.choose_items(items)
+        ours = quick.choose_items(items, 0)
         assert [i.check for i in ours if i.dtype == MAIN_DTYPE] == [
             i.check for i in items if i.dtype == MAIN_DTYPE
         ]
@@ -132,14 +136,25 @@ def test_the_quick_profile_asks_every_check_in_the_first_dtype_and_some_in_other
                 i.layer == layer and i.check == check and i.dtype != MAIN_DTYPE for i in chosen
             )
             assert count in (0, CHECKS[check].sampling.sampled_extra_dtypes)
-    assert [i.id for i in PROFILES["smoke"].choose_items(_plan_items("GRU"))] == [
-        i.id for i in _plan_items("GRU")
-    ]
+
+
+def test_a_standard_run_asks_some_checks_in_one_of_some_dtypes_and_seeds_rotate_them() -> None:
+    items = _plan_items("GRU")
+    for check in CHECKS:
+        rotated = CHECKS[check].sampling.rotated_dtypes
+        per_seed = [
+            [i.dtype for i in PROFILES["standard"].choose_items(items, seed) if i.check == check]
+            for seed in range(6)
+        ]
+        assert all(set(DTYPES) - set(dtypes) <= set(rotated) for dtypes in per_seed)
+        assert {len(dtypes) for dtypes in per_seed} == {len(DTYPES) - max(len(rotated) - 1, 0)}
+        assert set().union(*per_seed) == set(DTYPES)
+    assert PROFILES["thorough"].choose_items(items, 0) == tuple(items)
 
 
 def test_a_lone_dtype_has_every_check_in_the_quick_profile() -> None:
     items = _plan_items("Linear", ["bfloat16"])
-    assert [i.id for i in PROFILES["quick"].choose_items(items)] == [i.id for i in items]
+    assert [i.id for i in PROFILES["quick"].choose_items(items, 0)] == [i.id for i in items]
 
 
 @pytest.mark.parametrize("layer", ["Linear", "Dropout", "MaxPool1d"])
