@@ -6,7 +6,6 @@ judge reads numbers, texts, arrays and the numbers of natives, and nothing that 
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import hashlib
 import os
@@ -14,7 +13,6 @@ import pickle
 import select
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
 import msgspec
@@ -42,6 +40,9 @@ MAX_PIECE = 1 << 16
 """Most bytes that are read or written at once."""
 _NATIVE, _ARRAY, _TUPLE, _OPAQUE, _INTEGER, _COMPLEX, _NUMERICS, _LAYER, _METHOD = range(1, 10)
 _ARRAY_KINDS = "fciub"
+_MIN_INTEGER, _MAX_INTEGER = -(2**63), 2**63 - 1
+_native_types: set[type] = set()
+"""Types of which a result was a native, in the sealed process."""
 
 
 class SealedError(Exception):
@@ -138,7 +139,6 @@ class Opaque:
         return self._text
 
 
-@dataclass(frozen=True)
 class Pipe:
     """Messages in both directions, each after its length.
 
@@ -146,8 +146,8 @@ class Pipe:
         source, sink: descriptors.
     """
 
-    source: int
-    sink: int
+    def __init__(self, source: int, sink: int) -> None:
+        self._source, self._sink, self._unread = source, sink, b""
 
     def send(self, message: bytes, deadline: float | None = None) -> None:
         """Send a message.
@@ -161,9 +161,10 @@ class Pipe:
         """
         view = memoryview(len(message).to_bytes(8, "little") + message)
         while view:
-            _wait([], [self.sink], deadline)
-            with contextlib.suppress(BlockingIOError):
-                view = view[os.write(self.sink, view[:MAX_PIECE]) :]
+            try:
+                view = view[os.write(self._sink, view[:MAX_PIECE]) :]
+            except BlockingIOError:
+                _wait([], [self._sink], deadline)
 
     def receive(self, deadline: float | None = None) -> bytes:
         """Wait for a message; `deadline` is as for `send`.
@@ -179,18 +180,22 @@ class Pipe:
         return self._read(size, deadline)
 
     def _read(self, size: int, deadline: float | None) -> bytes:
-        pieces, missing = list[bytes](), size
-        while missing:
-            _wait([self.source], [], deadline)
-            piece = os.read(self.source, min(missing, MAX_PIECE))
+        pieces, missing = [self._unread], size - len(self._unread)
+        while missing > 0:
+            if deadline is not None:
+                _wait([self._source], [], deadline)
+            piece = os.read(self._source, MAX_PIECE)
             if not piece:
                 raise EOFError
             pieces.append(piece)
             missing -= len(piece)
-        return b"".join(pieces)
+        read = b"".join(pieces)
+        self._unread = read[size:]
+        return read[:size]
 
 
 def _wait(sources: list[int], sinks: list[int], deadline: float | None) -> None:
+    """Wait for one of some descriptors; `LateError` if none is ready in time."""
     seconds = None if deadline is None else max(deadline - time.monotonic(), 0.0)
     if not any(select.select(sources, sinks, [], seconds)):
         raise LateError("no answer within the time limit")
@@ -276,12 +281,18 @@ def to_message(
         arrays: arrays cross as numbers; else an array is a native like any other object.
         is_native: the value itself is a native, whatever its type.
     """
-    if value is None:
-        return None
-    if is_native:
+    kind = type(value)
+    if is_native and value is not None:
         return Ext(_NATIVE, _number(number_of(value)))
-    if type(value) in (bool, float):
+    # First what most answers are made of: to ask of these what they are not takes longest.
+    if value is None or kind is bool or kind is float:
         return value
+    if kind is int and _MIN_INTEGER <= value <= _MAX_INTEGER:
+        return value
+    if not arrays and kind in _native_types:
+        return Ext(_NATIVE, _number(number_of(value)))
+    if kind is np.ndarray and arrays and value.dtype.kind in _ARRAY_KINDS:
+        return _array_to_message(value)
     if is_of_type(value, LayerReference):
         return Ext(_LAYER, msgspec.msgpack.encode(tuple(value)))
     if is_of_type(value, MethodReference):
@@ -292,12 +303,13 @@ def to_message(
         return bool(value)
     if is_of_type(value, int, np.integer):
         number = int(value)
-        return number if -(2**63) <= number < 2**63 else Ext(_INTEGER, str(number).encode())
+        is_short = _MIN_INTEGER <= number <= _MAX_INTEGER
+        return number if is_short else Ext(_INTEGER, str(number).encode())
     if is_of_type(value, float):
         return float.__float__(value)
-    if type(value) is complex:
+    if kind is complex:
         return Ext(_COMPLEX, np.complex128(value).tobytes())
-    if type(value) is Numerics:
+    if kind is Numerics:
         return Ext(_NUMERICS, msgspec.msgpack.encode(_numerics_fields(value)))
     items = sequence_elements(value)
     if items is not None:
@@ -308,11 +320,14 @@ def to_message(
     if is_mapping(value):
         return {_key(key): to_message(value[key], number_of, arrays=arrays) for key in list(value)}
     if not arrays:
+        _native_types.add(kind)
         return Ext(_NATIVE, _number(number_of(value)))
-    if type(value) is np.ndarray and value.dtype.kind in _ARRAY_KINDS:
-        plain = np.ascontiguousarray(value).astype(value.dtype.newbyteorder("<"), copy=False)
-        return Ext(_ARRAY, msgspec.msgpack.encode((plain.dtype.str, value.shape, plain.tobytes())))
     return Ext(_OPAQUE, msgspec.msgpack.encode((type_name(value), safe_repr(value))))
+
+
+def _array_to_message(array: np.ndarray) -> Ext:
+    plain = np.ascontiguousarray(array).astype(array.dtype.newbyteorder("<"), copy=False)
+    return Ext(_ARRAY, msgspec.msgpack.encode((plain.dtype.str, array.shape, plain.tobytes())))
 
 
 def _number(number: int) -> bytes:

@@ -78,7 +78,21 @@ def find_excuse_of_part(
         entry = excuses.find_explanation(part, outcome.message, outcome.failure)
         if entry is not None:
             return entry
-    return None
+    # What ends a process by chance gives wrong numbers where it does not.
+    return next((entry for _, entry in _crashing_parts(engine, item, case)), None)
+
+
+def _crashing_parts(
+    engine: EngineLike, item: Item, case: Case
+) -> Iterator[tuple[Case, KnownFailure]]:
+    """The parts of a case that are known to end the process by a crash, each with its entry."""
+    list_parts = CATALOGUE[case.call.layer].oracle.parts
+    assert list_parts is not None
+    for part in list_parts(case, Precision.of(case.call.dtype, engine.numerics(item))):
+        excuses = _excuses(engine, replace(item, layer=part.call.layer))
+        entry = excuses.find_process_ending(part, "crashed")
+        if entry is not None:
+            yield part, entry
 
 
 def describe_parts(engine: EngineLike, item: Item, case: Case) -> str:

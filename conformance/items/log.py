@@ -151,8 +151,17 @@ class Log:
         Cases to which the check does not apply do not count. The backend may decline a call before
         it meets what it lacks in every call.
         """
-        declined = len(self._decline_reasons)
-        return declined > 2 * self._declined_in_every_call and set(self._letters) <= set("nbd")
+        is_as_drawn = self.declined_count > 2 * self._declined_in_every_call
+        return is_as_drawn and self.judged_none()
+
+    @property
+    def declined_count(self) -> int:
+        """How many cases the backend declined."""
+        return len(self._decline_reasons)
+
+    def judged_none(self) -> bool:
+        """Whether every case so far was declined, or the check does not apply to it."""
+        return set(self._letters) <= set("nbd")
 
     def seconds_since_first_failure(self) -> float:
         """Seconds since the first call of this method, which follows the first failure."""

@@ -158,6 +158,24 @@ def test_a_layer_that_fails_alone_is_named_and_its_known_failure_excuses_the_net
     assert excuse.reason == "twice"
 
 
+def test_a_layer_that_is_known_to_crash_alone_excuses_wrong_numbers_of_the_network() -> None:
+    nodes = (
+        ("Linear", (("in_features", 2), ("out_features", 1), ("bias", False)), (-1,)),
+        ("functional.relu", (), (0,)),
+        ("output", (), (1,)),
+    )
+    call = Call("Network", {"nodes": nodes}, {"0.weight": np.ones((1, 2))}, "float32", "cpu")
+    case = Case(call, (np.ones((3, 2)),))
+    entry = "[[known]]\nlayer = 'Linear'\ncheck = 'values'\nreason = 'x'\nstrict = false\n"
+    for status, excuses in (("crashed", True), ("hung", False)):
+        known = parse_entries(f"{entry}status = '{status}'\n", "here")
+        engine = Engine(_WrongLinear(), 5, 0, known)
+        # It is not tried alone, since it may end this process.
+        assert list(failing_parts(engine, ITEM, case)) == []
+        excuse = find_excuse_of_part(engine, ITEM, case, engine.outcome(ITEM, case).failure)
+        assert (excuse is not None) == excuses
+
+
 class _RefusesReluAlone(_WrongLinear):
     """A wrong Linear, and a relu that raises unless it is a node of a network."""
 

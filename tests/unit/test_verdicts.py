@@ -37,7 +37,7 @@ from conformance.model.case import Call, Unsupported, Verdict
 from conformance.model.cause import Cause, Excuse
 from conformance.model.finding import Finding
 from conformance.plugin.terminal import _torch_report_lines
-from conformance.run.engine import Engine
+from conformance.run.engine import MAX_DECLINED, Engine
 from conformance.run.stale import find_not_failing
 
 pytestmark = pytest.mark.in_fork
@@ -459,6 +459,10 @@ def test_a_backend_that_declines_the_plainest_calls_too_is_asked_further_ones() 
 def test_only_who_declines_the_plainest_and_further_calls_is_unsupported() -> None:
     verdict = _run(Declines(lambda _: True), "Linear", "values", examples=5)
     assert (verdict.status, verdict.examples.drawn) == ("unsupported", 5 * (MAX_ROUNDS + 1))
+
+    verdict = _run(Declines(lambda _: True), "Linear", "values", examples=40)
+    assert MAX_DECLINED <= verdict.examples.drawn < MAX_DECLINED + 40
+    assert verdict.status == "unsupported"
 
     class WithoutGradients(Declines):
         def build(self, call: Call) -> Any:
