@@ -328,7 +328,9 @@ def _memory_format_facts(tested: ModuleCall, module: Module) -> Iterator[tuple[s
         names = [k for k, x in moved.named_parameters() if x.ndim == dims]
         if not names:
             continue
-        moved.to(memory_format=memory_format)  # type: ignore[call-overload]
+        # Stubs before torch 2.15 lack the overload; `**` is right for both.
+        layout: dict[str, Any] = {"memory_format": memory_format}
+        moved.to(**layout)
         parameters = dict(moved.named_parameters())
         laid = [k for k in names if parameters[k].is_contiguous(memory_format=memory_format)]
         yield f"parameters in {name} after to(memory_format={name})", (laid, names)
