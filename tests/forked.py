@@ -171,12 +171,25 @@ def _serve_tests(session: pytest.Session, connection: socket.socket) -> NoReturn
         os._exit(1)
 
 
+def _start_autograd() -> None:
+    """Run autograd once, which starts a thread for each device that torch has by then.
+
+    A build for CUDA has a fake device from the first fake tensor on. With a thread for that, forks
+    could not differentiate.
+    """
+    import torch
+
+    torch.ones(1, requires_grad=True).sum().backward()
+
+
 class Plugin:
     """Runs tests in forks, and reports them as if they ran here."""
 
     NAME = "forked"
 
     def __init__(self) -> None:
+        if FORKS:
+            _start_autograd()
         self._fork: Fork | None = None
         self._indices: dict[pytest.Item, int] = {}
 

@@ -29,7 +29,7 @@ from conformance.isolation.probe import choose_devices as chosen_devices
 from conformance.items.planning import Item
 from conformance.items.stream import count_structures
 from conformance.model.case import Call
-from conformance.run.engine import Engine
+from conformance.run.engine import MAX_DECLINED, Engine
 
 pytestmark = pytest.mark.in_fork
 
@@ -194,7 +194,7 @@ def test_what_ran_in_eager_mode_is_no_pass(compiled: Any, monkeypatch: pytest.Mo
     verdict = _verdict(compiled, "Linear", "values")
     assert verdict.status == "unsupported"
     reason = "fell back: the whole call, no compiled graph ran"
-    assert verdict.examples.unsupported == {reason: 110}
+    assert verdict.examples.unsupported == {reason: MAX_DECLINED}
 
 
 @needs_compiler

@@ -21,7 +21,8 @@ from conformance.backends.adapters.torch import backend as torch_backend
 from conformance.backends.capabilities import numerics_of
 from conformance.checks import CHECKS
 from conformance.checks.trial import Trial
-from conformance.layers import CATALOGUE
+from conformance.items.planning import PROFILES, Item
+from conformance.layers import CATALOGUE, DTYPES
 from conformance.model.case import Call, Case
 
 FAITHFUL = planted.Bug("linear-as-it-is", "Linear", "values", "Nothing is wrong.", nn.Linear)
@@ -63,7 +64,8 @@ def test_check_that_the_suite_lacks_is_replaced_by_the_others() -> None:
     bug = planted.Bug("linear-x", "Linear", "later", "", nn.Linear)
     assert set(kill_rate.checks_of(bug)) == _checks_of_linear()
     runs = kill_rate.survey(bug, "declared", 2, (0,))
-    pairs = {(c, d) for c in _checks_of_linear() for d in kill_rate.DTYPES}
+    items = [Item("Linear", c, d, "cpu") for d in DTYPES for c in sorted(_checks_of_linear())]
+    pairs = {(i.check, i.dtype) for i in PROFILES["standard"].choose_items(items, 0)}
     assert {(r.check, r.dtype) for r in runs} == pairs
 
 

@@ -88,7 +88,9 @@ def attend(
     q = _normal((batch, queries, size), dtype)
     k = _normal((1 if shared else batch, keys, size), dtype).expand(batch, keys, size)
     v = _normal((1 if shared else batch, keys, size), dtype).expand(batch, keys, size)
-    return [functional.scaled_dot_product_attention(q, k, v)]
+    # Since 2.15 torch fuses these, too, but not where a mask may learn.
+    mask = torch.zeros(queries, keys, dtype=q.dtype, requires_grad=True)
+    return [functional.scaled_dot_product_attention(q, k, v, attn_mask=mask).detach()]
 
 
 @_make_call
