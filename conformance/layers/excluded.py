@@ -41,7 +41,10 @@ _REASONS = {
         "utils": "clip_grad_norm remove_spectral_norm remove_weight_norm spectral_norm weight_norm",
     },
     "needs hardware or number formats that no case has": {
-        "functional": "ScalingType SwizzleType grouped_mm scaled_addmm scaled_addmm_ scaled_grouped_mm scaled_mm",
+        "functional": """
+            ScalingType SwizzleType grouped_mm scaled_addmm scaled_addmm_ scaled_grouped_mm
+            scaled_mm
+        """,
         "attention": "varlen.AuxRequest varlen.varlen_attn varlen.varlen_attn_out",
     },
     "chooses which kernel of attention runs, not what it computes": {
