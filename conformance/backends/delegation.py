@@ -10,6 +10,8 @@ operator that it replaces:
 
 from __future__ import annotations
 
+import os
+import sys
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -42,7 +44,7 @@ PICKING = _words(
     "where tril triu rot90 diag_embed pixel_shuffle pixel_unshuffle channel_shuffle nonzero "
     "embedding reflection_pad1d reflection_pad2d reflection_pad3d replication_pad1d "
     "replication_pad2d replication_pad3d upsample_nearest1d upsample_nearest2d "
-    "upsample_nearest3d im2col max_unpool2d max_unpool3d embedding_renorm"
+    "upsample_nearest3d im2col max_unpool2d max_unpool3d"
 )
 """Operators that choose or place numbers."""
 ARITHMETIC = _words(
@@ -55,12 +57,17 @@ ARITHMETIC = _words(
 """Element-by-element operators that no layer consists of alone."""
 
 
-TORCHS = ("aten", "prims")
+LIBRARIES = (
+    "mkl", "mkldnn", "mkldnn_prepacked", "onednn", "prepacked", "quantized", "sparse",
+)  # fmt: skip
+"""Namespaces by which torch calls libraries: their operators compute."""
+TORCHS = ("aten", "prims", *LIBRARIES)
 """Namespaces of torch's operators; what runs within an operator of another one is looked at."""
 SUMMING = _words("index_put _index_put_impl scatter")
 """Operators that place numbers, and sum them where `accumulate` or `reduce` says so."""
 STORED_FORMS = ("Sparse", "SparseCsr", "Quantized", "NestedTensor")
 """Tensors that are stored otherwise have kernels of their own, under keys that begin so."""
+_ANY_DEVICE = "CompositeExplicitAutograd"
 SUMS = ".accumulate"
 """How the reported name of such a call ends."""
 _FAMILIES = (
@@ -109,6 +116,8 @@ def kind_of(overload: Any) -> str:
     name = base_name(overload._schema.name)
     if overload.namespace not in TORCHS:
         return "foreign"
+    if overload.namespace in LIBRARIES:
+        return "computes"
     if name in FREE or overload.is_view:
         return "free"
     if name in SUMMING and "reduce" in overload._overloadname:
@@ -178,12 +187,12 @@ def _overload(name: str) -> Any:
     return getattr(packet, packet.overloads()[0])  # type: ignore[no-untyped-call]
 
 
-def operators_of(function: Callable[..., Any], inputs: Sequence[Any]) -> tuple[str, ...]:
-    """Names of the operators that a call runs."""
+def call_logged(function: Callable[..., Any], inputs: Sequence[Any]) -> tuple[Any, tuple[str, ...]]:
+    """What a call returns, and the names of the operators that it runs."""
     names: dict[str, None] = {}
     with _Log(lambda overload, kind: names.setdefault(overload._schema.name)), torch.no_grad():
-        function(*inputs)
-    return tuple(names)
+        result = function(*inputs)
+    return result, tuple(names)
 
 
 class _Log(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -209,6 +218,32 @@ class _Log(TorchDispatchMode):  # type: ignore[no-untyped-call]
             return func(*args, **keywords)
         finally:
             self.is_inside = outer
+
+    def called_this(self) -> bool:
+        """Whether torch alone stands between an operator that is noted and the caller of this.
+
+        Other code runs within an operator, too: a finalizer of memory that the operator lets go.
+        """
+        frame = sys._getframe(1) if self.is_inside else None
+        while frame is not None and frame.f_code is not _NOTE_CODE:
+            if not frame.f_code.co_filename.startswith((_TORCH_FOLDER, __file__)):
+                return False
+            frame = frame.f_back
+        return frame is not None
+
+
+_NOTE_CODE = _Log.__torch_dispatch__.__code__
+_TORCH_FOLDER = os.path.dirname(torch.__file__) + os.sep
+
+
+def _end_hooks() -> None:
+    """End what the interpreter calls for a function that has returned."""
+    sys.setprofile(None)
+    sys.settrace(None)
+    monitoring = getattr(sys, "monitoring", None)
+    for tool in range(6) if monitoring else ():
+        if monitoring.get_tool(tool) is not None:
+            monitoring.set_events(tool, monitoring.events.NO_EVENTS)
 
 
 @dataclass(frozen=True)
@@ -256,7 +291,10 @@ class OperatorWatch:
         self._running[thread] = _Running(own_work, log)
         try:
             with log:
-                yield
+                try:
+                    yield
+                finally:
+                    _end_hooks()
         finally:
             if outer is None:
                 del self._running[thread]
@@ -287,16 +325,19 @@ class OperatorWatch:
 
     def _replace_kernels(self, key: str, keys: Any) -> None:
         library_class: Any = torch.library.Library
-        library = library_class("aten", "IMPL")
-        for name in _watched_operators():
-            base, _, overload_name = name.partition(".")
-            overload = getattr(getattr(torch.ops.aten, base), overload_name or "default")
+        libraries = {space: library_class(space, "IMPL") for space in ("aten", *LIBRARIES)}
+        has_kernel = torch._C._dispatch_has_kernel_for_dispatch_key
+        for overload in _watched_operators():
+            name = overload._name
             # Operators of TorchScript have no kernels, and some kernels cannot be replaced.
             with suppress(RuntimeError, ValueError):
-                if torch._C._dispatch_has_kernel_for_dispatch_key(f"aten::{name}", key):
-                    original = torch.library.get_kernel(f"aten::{name}", key)
-                    library.impl(overload, self._reporting(overload, original, keys), key)
-        self._libraries.append(library)
+                # Some that compute have one kernel for all devices.
+                computes = kind_of(overload) == "computes"
+                if has_kernel(name, key) or (computes and has_kernel(name, _ANY_DEVICE)):
+                    original = torch.library.get_kernel(name, key)
+                    run = self._reporting(overload, original, keys)
+                    libraries[overload.namespace].impl(overload, run, key)
+        self._libraries += libraries.values()
 
     def _reporting(self, overload: Any, original: Any, keys: Any) -> Callable[..., Any]:
         """A kernel that reports calls which no log sees, and calls torch's own."""
@@ -311,20 +352,21 @@ class OperatorWatch:
         """Report an operator that no log sees: on another thread, or with torch's modes off."""
         own = self._running.get(threading.get_ident())
         if own is not None:
-            if not own.log.is_inside:
+            if not own.log.called_this():
                 self._note(overload, kind_of(overload), own.own_work)
             return
         for running in list(self._running.values()):
             self._note(overload, kind_of(overload), running.own_work)
 
 
-def _watched_operators() -> Iterator[str]:
-    """Names of the operators that work, with overloads; those that draw numbers are left out."""
+def _watched_operators() -> Iterator[Any]:
+    """The operators that work; those that draw numbers are left out."""
     for schema in torch._C._jit_get_all_schemas():
         space, _, base = schema.name.partition("::")
-        if space != "aten" or any("Generator" in str(x.type) for x in schema.arguments):
+        is_random = any("Generator" in str(x.type) for x in schema.arguments)
+        if is_random or space not in ("aten", *LIBRARIES):
             continue
-        packet = getattr(torch.ops.aten, base, None)
+        packet = getattr(getattr(torch.ops, space), base, None)
         overload = getattr(packet, schema.overload_name or "default", None)
         if overload is not None and kind_of(overload) in ("elementwise", "computes"):
-            yield f"{base}.{schema.overload_name}" if schema.overload_name else base
+            yield overload

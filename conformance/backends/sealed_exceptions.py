@@ -99,9 +99,10 @@ def rebuild_exception(raised: Raised) -> BaseException:
         kind = getattr(builtins, name, None)
         if not isinstance(kind, type) or not issubclass(kind, BaseException):
             continue
+        if issubclass(kind, _SPECIAL):
+            continue
         if not issubclass(kind, Exception):
             return kind(text)
-        if not issubclass(kind, _SPECIAL):
-            error_class = named_class(raised.name, (RemoteException, kind))
-            return error_class(text, trace, step)  # type: ignore[no-any-return]
+        error_class = named_class(raised.name, (RemoteException, kind))
+        return error_class(text, trace, step)  # type: ignore[no-any-return]
     return RemoteException(text, trace, step)

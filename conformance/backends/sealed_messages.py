@@ -158,7 +158,10 @@ class Pipe:
 
         Raises:
             LateError: if it is late.
+            SealedError: if the other process has sent a message before it was asked for one.
         """
+        if self._unread:
+            raise SealedError("it answered before it was asked")
         view = memoryview(len(message).to_bytes(8, "little") + message)
         while view:
             try:

@@ -285,10 +285,10 @@ class SealedProcess:
 
     def _exchange(self, message: bytes, seconds: float | None) -> Answer:
         deadline = None if seconds is None else time.monotonic() + seconds
-        # If the process has ended, its missing answer shows that.
-        with contextlib.suppress(OSError):
-            self._pipe.send(message, deadline)
         try:
+            # If the process has ended, its missing answer shows that.
+            with contextlib.suppress(OSError):
+                self._pipe.send(message, deadline)
             answer = self._decoder.decode(self._pipe.receive(deadline))
             if self._hangup.poll(0) and CLOSED_REPORTS not in self._noted:
                 self._noted.append(CLOSED_REPORTS)

@@ -19,16 +19,18 @@ RUNS = "runs"
 """Kind of the report of an operator of torch, which is no breach by itself."""
 MAX_LINE = 300
 _LIBRARIES = re.compile(
-    r"(^|/)lib[^/]*(torch|c10|mkl|blas|lapack|blis|dnnl|cudnn|cufft|nnpack|accelerate)",
-    re.IGNORECASE,
+    r"^lib.*(torch|c10|mkl|blas|lapack|blis|dnnl|cudnn|cufft|nnpack|accelerate)", re.IGNORECASE
 )
 _COMPILERS = re.compile(
-    r"^(gcc|g\+\+|cc|c\+\+|clang|clang\+\+|nvcc|hipcc|ptxas|ld|as|ninja|cmake|nvdisasm|cuobjdump|"
-    r"fatbinary|ldconfig|uname|which|lscpu|sh)(-?\d[\d.]*)?$"
+    r"^([\w.]+-)*"  # as Debian names them: x86_64-linux-gnu-gcc
+    r"(gcc|g\+\+|cc|c\+\+|clang|clang\+\+|nvcc|hipcc|ptxas|ld|as|ar|nasm|make|ninja|cmake|ccache|"
+    r"rustc|cargo|zig|objdump|nvdisasm|cuobjdump|fatbinary|ldconfig|uname|which|lscpu|sh)"
+    r"(-?\d[\d.]*)?$"
 )
 _OTHER_PROCESS = re.compile(r"^/proc/(?!self/|thread-self/|\d+/task/)\d+/(mem|environ|maps|fd)")
-_SUITE = re.compile(r"/conformance/(oracles|strategies|checks|laws|run)/")
-_PROCESS_EVENTS = ("os.fork", "os.forkpty", "os.posix_spawn", "os.exec", "os.spawn")
+_FOLDER = re.escape(os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
+_SUITE = re.compile(rf"^{_FOLDER}/(oracles|strategies|checks|laws|run)/")
+_FORKS = ("os.fork", "os.forkpty", "os.exec", "os.spawn")
 
 
 class Watch:
@@ -82,14 +84,22 @@ def _opened(arguments: tuple[Any, ...]) -> tuple[str, str] | None:
 
 
 def _loaded_library(arguments: tuple[Any, ...]) -> tuple[str, str] | None:
-    name = arguments[0]
-    if isinstance(name, (str, bytes)) and _LIBRARIES.search(os.fsdecode(name)):
-        return DELEGATES, f"the library {os.path.basename(os.fsdecode(name))}"
-    return None
+    if not isinstance(arguments[0], (str, bytes)):
+        return None
+    name = os.path.basename(os.fsdecode(arguments[0]))
+    return (DELEGATES, f"the library {name}") if _LIBRARIES.search(name) else None
 
 
 def _started_process(arguments: tuple[Any, ...]) -> tuple[str, str] | None:
-    program = os.path.basename(str(arguments[0] or (arguments[1] or [""])[0]))
+    return _started(str(arguments[0] or (arguments[1] or [""])[0]))
+
+
+def _ran_command(arguments: tuple[Any, ...]) -> tuple[str, str] | None:
+    return _started(os.fsdecode(arguments[0]).split()[0])
+
+
+def _started(path: str) -> tuple[str, str] | None:
+    program = os.path.basename(path)
     return None if _COMPILERS.match(program) else (DELEGATES, f"the process {program}")
 
 
@@ -110,9 +120,11 @@ _EVENTS: Mapping[str, Callable[[tuple[Any, ...]], tuple[str, str] | None]] = {
     "open": _opened,
     "ctypes.dlopen": _loaded_library,
     "subprocess.Popen": _started_process,
+    "os.posix_spawn": _started_process,
+    "os.system": _ran_command,
     "socket.connect": _connected,
     "os.kill": _killed,
     "os.killpg": _killed,
-    **dict.fromkeys(_PROCESS_EVENTS, _forked),
+    **dict.fromkeys(_FORKS, _forked),
 }
 """Event of the interpreter → what it means: kind and text; None if it means nothing."""

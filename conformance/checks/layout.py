@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from conformance.arithmetic.half_precision import with_stored_product
 from conformance.arithmetic.rounded import Rounded
 from conformance.checks import cotangents, gradients
@@ -17,6 +19,8 @@ from conformance.checks.layout_choice import (
     TensorKey,
     choose_layouts,
 )
+from conformance.checks.related_cases import updates_state
+from conformance.checks.repeat import Tally
 from conformance.checks.trial import Evidence, Trial
 from conformance.checks.values import compare, compare_state
 from conformance.layers import CATALOGUE
@@ -153,11 +157,14 @@ def _format_layouts(layouts: Mapping[str, str]) -> str:
 
 def _check_laid_out(trial: Trial, case: Case) -> Evidence:
     """Compare outputs and updates, outputs while recording gradients, and gradients."""
-    laid_out = trial.trial_of(case)
+    laid_out, tally = trial.trial_of(case), Tally()
+    inputs = _read_inputs(laid_out)
     outputs = laid_out.outputs  # before the oracle, because the backend may decline the layouts
     if _same_values(case, trial.case):
         laid_out.expected_update = trial.expected_update  # saves a second evaluation of the oracle
     evidence = _compare_outputs(laid_out, outputs, "") + compare_state(laid_out)
+    tally.require_same_bits("inputs after a call", _read_inputs(laid_out), inputs)
+    evidence += tally.evidence
     if (fresh := laid_out.with_original_operands()) is not laid_out:
         fresh.expected_update, laid_out = laid_out.expected_update, fresh
     forward_grad: Callable[..., Any] | None = getattr(laid_out.layer, "forward_grad", None)
@@ -167,6 +174,17 @@ def _check_laid_out(trial: Trial, case: Case) -> Evidence:
             laid_out, laid_out.unpack_outputs(result), "while recording gradients"
         )
     return evidence + _check_gradients(laid_out.with_original_operands(), trial)
+
+
+def _read_inputs(laid_out: Trial) -> dict[str, np.ndarray]:
+    """The inputs that no call may change."""
+    updates = updates_state(laid_out)
+    pairs = zip(laid_out.spec.signature.inputs, laid_out.natives, strict=False)
+    return {
+        input.name: laid_out.get(native)
+        for input, native in pairs
+        if native is not None and not (input.updated and updates)
+    }
 
 
 def _check_gradients(laid_out: Trial, trial: Trial) -> Evidence:

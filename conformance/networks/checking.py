@@ -192,8 +192,22 @@ def find_first_wrong(subject: Subject, failing: CheckedCall) -> CheckedCall:
 
 def make_inputs(subject: Subject, call: CheckedCall) -> list[Any] | None:
     """The inputs of a call; None if they have no batch axis to change."""
-    inputs = subject.inputs(call.seed)
-    return change_inputs(inputs, call.seed, call.regime, call.batch, call.layout)
+    given = subject.inputs(call.seed)
+    inputs = change_inputs(given, call.seed, call.regime, call.batch, call.layout)
+    if inputs is None or call.batch is None or _takes(subject.module, inputs):
+        return inputs
+    # As a product takes any number of rows of its first factor, but not of both.
+    return change_inputs(given, call.seed, call.regime, call.batch, call.layout, first_only=True)
+
+
+def _takes(module: Callable[..., Any], inputs: Inputs) -> bool:
+    try:
+        _call_module(module, inputs)
+    except Unsupported:
+        return True
+    except (RuntimeError, ValueError, TypeError, IndexError):
+        return False
+    return True
 
 
 def shrink(subject: Subject, failing: CheckedCall) -> CheckedCall:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from random import Random
 from typing import Any
@@ -31,11 +32,27 @@ REGIMES: dict[str, Callable[[Any, torch.Generator], Any]] = {
 """How floating-point inputs are changed; whole numbers come first when a failure is shrunk."""
 OPTIONAL_REGIMES = frozenset(("offset",))
 """Regimes that are left out where the module's bounds are infinite, as a softmax's far from 0."""
+
+
+def _exchange(x: Any, first: int, second: int) -> Any:
+    return x.transpose(first, second).contiguous().transpose(first, second)
+
+
+def _place(x: Any, size: Sequence[int], place: Any) -> Any:
+    """A tensor within larger memory, whose other elements are NaN, or out of an index's range."""
+    memory = x.new_full(size, float("nan") if x.is_floating_point() else _OTHER[x.dtype])
+    memory[place] = x.flatten() if len(size) == 1 else x
+    return memory[place].view(x.shape)
+
+
+_OTHER = defaultdict(lambda: 77, {torch.bool: True})
 LAYOUTS: dict[str, Callable[[Any], Any]] = {
     "contiguous": lambda x: x,
-    "transposed": lambda x: x.transpose(-1, -2).contiguous().transpose(-1, -2),
-    "offset": lambda x: torch.cat([x[:1], x])[1:],
-    "strided": lambda x: torch.stack([x, x], -1)[..., 0],
+    "transposed": lambda x: _exchange(x, -1, -2),
+    "heads last": lambda x: _exchange(x, 1, 2) if x.ndim > 2 else _exchange(x, 0, 1),
+    "offset": lambda x: _place(x, [x.numel() + 1], slice(1, None)),
+    "part of rows": lambda x: _place(x, (*x.shape[:-1], x.shape[-1] + 3), (..., slice(2, -1))),
+    "strided": lambda x: _place(x, (*x.shape[:-1], 2 * x.shape[-1]), (..., slice(0, None, 2))),
 }
 """Layouts of inputs with two axes or more; all others are contiguous."""
 LARGER_BATCH = -1
@@ -45,15 +62,24 @@ MAX_LARGER_ELEMENTS = 1 << 24
 
 
 def change_inputs(
-    inputs: Sequence[Any], seed: int, regime: str, batch: int | None, layout: str
+    inputs: Sequence[Any],
+    seed: int,
+    regime: str,
+    batch: int | None,
+    layout: str,
+    *,
+    first_only: bool = False,
 ) -> list[Any] | None:
     """Inputs of another kind; None if they have no batch axis to change.
 
     Args:
-        batch: the new size of the first axis of each tensor; None = as it is.
+        batch: the new size of the first axis of the first tensor, and of others that have the same
+            size; None = as it is.
+        layout: of the first tensor; others have any, unless it is contiguous.
+        first_only: only the first tensor has a batch axis.
     """
-    generator = torch.manual_seed(seed)
-    change, arrange = REGIMES[regime], LAYOUTS[layout]
+    generator, draw = torch.manual_seed(seed), Random(seed)
+    change, plain = REGIMES[regime], next(iter(LAYOUTS))
     leaves, form = tree_flatten(list(inputs))
     leaves = [x.detach() if torch.is_tensor(x) else x for x in leaves]
     leaves = [
@@ -61,18 +87,25 @@ def change_inputs(
     ]
     tensors = [x for x in leaves if torch.is_tensor(x)]
     if batch is not None:
-        sizes = {x.shape[0] if x.ndim else 0 for x in tensors}
-        smallest = min(sizes, default=0)
+        given = tensors[0].shape[0] if tensors and tensors[0].ndim else 0
         is_larger = batch == LARGER_BATCH
         if is_larger:
-            batch = 2 * smallest + Random(seed).randint(1, max(smallest, 1))
-        if len(sizes) != 1 or 0 in sizes or sizes == {batch}:
+            batch = 2 * given + draw.randint(1, max(given, 1))
+        if given in (0, batch):
             return None
-        size = batch // smallest * max(x.numel() for x in tensors)
+        size = batch // given * max(x.numel() for x in tensors)
         if is_larger and size > MAX_LARGER_ELEMENTS:
             return None
-        places = torch.arange(batch) % smallest
-        leaves = [x[places] if torch.is_tensor(x) else x for x in leaves]
-    leaves = [arrange(x) if torch.is_tensor(x) and x.ndim > 1 else x for x in leaves]
+        # In another order, so that no row is where a function that repeats rows puts it.
+        orders = [torch.randperm(given, generator=generator) for _ in range(-(-batch // given))]
+        rows = torch.cat(orders)[:batch]
+        batched = [x for x in tensors if x.shape[:1] == (given,)][: 1 if first_only else None]
+        is_batched = {id(x) for x in batched}
+        leaves = [x[rows] if id(x) in is_batched else x for x in leaves]
+    other_layouts = [plain] if layout == plain else list(LAYOUTS)
+    for k, x in enumerate(leaves):
+        if torch.is_tensor(x) and x.ndim > 1:
+            leaves[k] = LAYOUTS[layout](x)
+            layout = draw.choice(other_layouts)
     changed: list[Any] = tree_unflatten(leaves, form)
     return changed

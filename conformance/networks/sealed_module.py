@@ -11,11 +11,12 @@ import numpy as np
 import torch
 from torch.utils._pytree import tree_leaves
 
-from conformance.backends.delegation import base_name, find_delegated, operators_of
+from conformance.backends.delegation import base_name, call_logged, find_delegated
 from conformance.backends.implementation import ModuleSettings, copy_inputs, set_module
 from conformance.backends.sealed import SealedBackend
 from conformance.backends.sealed_messages import SealedError
 from conformance.backends.sealed_process import Native
+from conformance.backends.torch_layouts import share_memory
 from conformance.model.breaches import CHANGES, DELEGATES
 from conformance.model.case import Call
 from conformance.model.protocols import MODULE_BACKEND
@@ -52,8 +53,10 @@ class SealedModule:
 
         The inputs that it has changed are changed here, too.
         """
+        copies = copy_inputs(inputs)
+        expected, operators = call_logged(self._module, copies)
         # A module may run other operators for other inputs.
-        self._needed.add(operators_of(self._module, copy_inputs(inputs)))
+        self._needed.add(operators)
         with self._asking():
             if self._layer is None:
                 self._layer = self._backend.build(self._call)
@@ -62,7 +65,11 @@ class SealedModule:
                 for x, now in zip(tree_leaves(inputs[k]), leaves, strict=True):
                     if isinstance(x, torch.Tensor):
                         x.copy_(self._read(now)[1])
-            return self._as_tensors(result)
+            earlier = list(self._earlier)
+            outputs = self._as_tensors(result)
+            if _share_memory(expected, copies):
+                self._earlier = earlier  # where these outputs are, later inputs may be placed
+            return outputs
 
     @contextmanager
     def _asking(self) -> Iterator[None]:
@@ -135,3 +142,10 @@ class SealedModule:
         """The numbers of a native, and a tensor of this process with a copy of them."""
         array, dtype = self._layer.get(native), self._layer.dtype(native)
         return array, torch.from_numpy(array.copy()).to(getattr(torch, dtype))
+
+
+def _share_memory(result: Any, inputs: Sequence[Any]) -> bool:
+    """Whether a tensor in a result has memory of an input, as a view has."""
+    given = [x for x in tree_leaves(inputs) if isinstance(x, torch.Tensor)]
+    returned = [x for x in tree_leaves(result) if isinstance(x, torch.Tensor)]
+    return any(share_memory(x, y) for x in returned for y in given)

@@ -52,7 +52,7 @@ def _check(capsys: Any, new: str, *options: str) -> tuple[int, str]:
 def test_a_right_implementation_passes(capsys: Any, dtype: str) -> None:
     status, out = _check(capsys, NEW, "--dtype", dtype, "--seeds", "2")
     assert status == 0
-    assert out.startswith("right: of 20 calls 20 right\n")
+    assert out.startswith("right: of 22 calls 22 right\n")
 
 
 @pytest.mark.parametrize(
@@ -108,6 +108,49 @@ def test_what_an_attack_hid_is_seen(capsys: Any, old: str, new: str, said: str) 
     status, out = _check(capsys, NEW.replace(old, new), "--seeds", "2")
     assert status == 1
     assert said in out
+
+
+AT = "x.storage_offset()"
+
+
+@pytest.mark.parametrize(
+    ("inputs", "right", "wrong"),
+    [
+        ("randn(16, 40), randn(40, 24)", "x @ y", "cat([x[:16] @ y, 0 * (x[16:] @ y)])"),
+        ("randn(16, 40)", "softmax(x, 1)", "softmax(x[:16], 1)[arange(len(x)) % 16]"),
+        ("randn(16, 40)", "softmax(x, 1)",
+         f"softmax(x.as_strided(x.shape, x.stride(), {AT} // 8 * 8), 1)"),
+        ("randn(16, 40)", "softmax(x, 1)",
+         f"softmax(x.as_strided(x.shape, (40, 1), {AT}) if x.stride(1) == 1 else x, 1)"),
+        ("randn(2, 4, 8, 16)", "softmax(x, 3)",
+         f"softmax(x.as_strided((4 * len(x), 8, 16), x.stride()[1:], {AT}).reshape(x.shape), 3)"),
+        ("randn(16, 40), randn(16, 40)", "x * y + y",
+         "x * (z := y.as_strided(y.shape, x.stride(), y.storage_offset())) + z"),
+        ("randn(16, 40)", "x.amax(1)",
+         "(x.as_strided((len(x), n), (n, 1)) if (n := x.stride(0)) > 39 else x).amax(1)"),
+    ],
+    ids=["rows", "repeated rows", "address", "pitch", "heads", "strides of the other", "gaps"],
+)  # fmt: skip
+def test_what_only_other_inputs_show_is_seen(
+    capsys: Any, inputs: str, right: str, wrong: str
+) -> None:
+    parameters = ", ".join("xy"[: inputs.count("randn")])
+    model = f"""
+from torch import arange, cat, nn, randn, softmax
+class Model(nn.Module):
+    def forward(self, {parameters}):
+        return {right}
+def get_inputs():
+    return [{inputs}]
+def get_init_inputs():
+    return []
+"""
+    Path("model.py").write_text(model)
+    new = model.split("def get_inputs")[0].replace("Model(", "ModelNew(")
+    assert _check(capsys, new, "--seeds", "1")[0] == 0
+    status, out = _check(capsys, new.replace(right, wrong), "--seeds", "1")
+    assert status == 1
+    assert "1 wrong" in out
 
 
 def test_a_module_may_return_numbers_beside_tensors(capsys: Any) -> None:
@@ -208,7 +251,7 @@ def test_onnx_runtime_is_an_implementation(capsys: Any) -> None:
 
     Path("model.py").write_text(DEEP)
     assert main(["check-module", "model.py", "--against", "onnxruntime", "--seeds", "1"]) == 0
-    assert "13 right" in capsys.readouterr().out
+    assert "15 right" in capsys.readouterr().out
     torch.manual_seed(0)
     module = nn.Sequential(nn.Linear(4, 4), nn.GELU(), nn.Linear(4, 2)).eval()
     x = torch.randn(3, 4)
@@ -277,7 +320,7 @@ class ModelNew(Own):
 def test_a_sealed_implementation_that_does_its_own_work_is_right(capsys: Any) -> None:
     status, out = _check(capsys, OWN_WORK, "--isolation", "sealed", "--seeds", "1", "--seed", "5")
     assert status == 0
-    assert out.startswith("right: of 13 calls 13 right\n")
+    assert out.startswith("right: of 15 calls 15 right\n")
     assert out.endswith("seed 5\n")
 
 
@@ -347,6 +390,24 @@ def test_one_buffer_for_all_answers_is_named(capsys: Any) -> None:
     data = json.loads(out)
     assert (status, data["verdict"]) == (1, "changes its answer")
     assert {call["status"] for call in data["calls"]} == {"right"}
+
+
+def test_an_output_may_be_a_view_where_that_of_the_module_is_one(capsys: Any) -> None:
+    model = ADDED.replace("x.sum(1)", "x.sum(1), x.t()")
+    Path("model.py").write_text(model)
+    own_sum = "torch.from_numpy(x.double().numpy().sum(1)).to(x.dtype), x.t()"
+    new = ADDED.split("def get_inputs")[0].replace("Model(", "ModelNew(")
+    new = new.replace("x.sum(1)", own_sum)
+    status, out = _check(capsys, new, "--isolation", "sealed", "--seeds", "1")
+    assert status == 0, out
+
+
+def test_an_exception_group_is_told_as_one(capsys: Any) -> None:
+    raising = OWN_WORK.replace("def forward(self, x):", "def forward(self, x):\n"
+        "        raise ExceptionGroup('many', [ValueError('one')])", 1)  # fmt: skip
+    status, out = _check(capsys, raising, "--isolation", "sealed", "--seeds", "1")
+    assert status == 1
+    assert "many" in out
 
 
 def test_answers_that_are_kept_by_address_are_wrong(capsys: Any) -> None:

@@ -79,6 +79,16 @@ def relu_strided_input(input, inplace=False):
     return functional.relu(input if inplace else read_as_contiguous(input), inplace)
 
 
+@plant("relu-overwrites-a-strided-input", "functional.relu", "layout")
+def relu_overwrites_a_strided_input(input, inplace=False):
+    """An input that is not contiguous takes the answer, too: the kernel works in place."""
+    output = functional.relu(input, inplace)
+    if not inplace and not input.is_contiguous() and 0 not in input.stride():
+        with torch.no_grad():
+            input.copy_(output)
+    return output
+
+
 @plant("relu-rounded-to-half", "functional.relu", "values")
 def relu_rounded_to_half(input, inplace=False):
     """Numbers go through bfloat16."""
