@@ -240,7 +240,7 @@ def _end_hooks() -> None:
     """End what the interpreter calls for a function that has returned."""
     sys.setprofile(None)
     sys.settrace(None)
-    monitoring = getattr(sys, "monitoring", None)
+    monitoring: Any = getattr(sys, "monitoring", None)  # since Python 3.12
     for tool in range(6) if monitoring else ():
         if monitoring.get_tool(tool) is not None:
             monitoring.set_events(tool, monitoring.events.NO_EVENTS)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 from random import Random
 from typing import Any
@@ -39,13 +38,12 @@ def _exchange(x: Any, first: int, second: int) -> Any:
 
 
 def _place(x: Any, size: Sequence[int], place: Any) -> Any:
-    """A tensor within larger memory, whose other elements are NaN, or out of an index's range."""
-    memory = x.new_full(size, float("nan") if x.is_floating_point() else _OTHER[x.dtype])
+    """A tensor within larger memory, whose other elements are NaN, or 77."""
+    memory = x.new_full(size, float("nan") if x.is_floating_point() else 77)
     memory[place] = x.flatten() if len(size) == 1 else x
     return memory[place].view(x.shape)
 
 
-_OTHER = defaultdict(lambda: 77, {torch.bool: True})
 LAYOUTS: dict[str, Callable[[Any], Any]] = {
     "contiguous": lambda x: x,
     "transposed": lambda x: _exchange(x, -1, -2),
