@@ -219,10 +219,10 @@ class _Log(TorchDispatchMode):  # type: ignore[no-untyped-call]
         finally:
             self.is_inside = outer
 
-    def called_this(self) -> bool:
-        """Whether torch alone stands between an operator that is noted and the caller of this.
+    def is_running_kernel(self) -> bool:
+        """Whether torch itself, within an operator that is noted, runs the current kernel.
 
-        Other code runs within an operator, too: a finalizer of memory that the operator lets go.
+        A finalizer may run within an operator, too, when that frees memory; its calls are noted.
         """
         frame = sys._getframe(1) if self.is_inside else None
         while frame is not None and frame.f_code is not _NOTE_CODE:
@@ -236,8 +236,8 @@ _NOTE_CODE = _Log.__torch_dispatch__.__code__
 _TORCH_FOLDER = os.path.dirname(torch.__file__) + os.sep
 
 
-def _end_hooks() -> None:
-    """End what the interpreter calls for a function that has returned."""
+def _remove_hooks() -> None:
+    """Remove profilers, tracers and monitoring callbacks that a function has installed."""
     sys.setprofile(None)
     sys.settrace(None)
     monitoring: Any = getattr(sys, "monitoring", None)  # since Python 3.12
@@ -294,7 +294,7 @@ class OperatorWatch:
                 try:
                     yield
                 finally:
-                    _end_hooks()
+                    _remove_hooks()
         finally:
             if outer is None:
                 del self._running[thread]
@@ -352,7 +352,7 @@ class OperatorWatch:
         """Report an operator that no log sees: on another thread, or with torch's modes off."""
         own = self._running.get(threading.get_ident())
         if own is not None:
-            if not own.log.called_this():
+            if not own.log.is_running_kernel():
                 self._note(overload, kind_of(overload), own.own_work)
             return
         for running in list(self._running.values()):

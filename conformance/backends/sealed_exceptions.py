@@ -98,7 +98,7 @@ def rebuild_exception(raised: Raised) -> BaseException:
     for name in raised.bases:
         kind = getattr(builtins, name, None)
         if not isinstance(kind, type) or not issubclass(kind, BaseException):
-            continue
+            continue  # the name of a class that is not Python's
         if issubclass(kind, _SPECIAL):
             continue
         if not issubclass(kind, Exception):

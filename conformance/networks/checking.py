@@ -192,12 +192,14 @@ def find_first_wrong(subject: Subject, failing: CheckedCall) -> CheckedCall:
 
 def make_inputs(subject: Subject, call: CheckedCall) -> list[Any] | None:
     """The inputs of a call; None if they have no batch axis to change."""
-    given = subject.inputs(call.seed)
-    inputs = change_inputs(given, call.seed, call.regime, call.batch, call.layout)
+    given_inputs = subject.inputs(call.seed)
+    inputs = change_inputs(given_inputs, call.seed, call.regime, call.batch, call.layout)
     if inputs is None or call.batch is None or _takes(subject.module, inputs):
         return inputs
     # As a product takes any number of rows of its first factor, but not of both.
-    return change_inputs(given, call.seed, call.regime, call.batch, call.layout, first_only=True)
+    return change_inputs(
+        given_inputs, call.seed, call.regime, call.batch, call.layout, first_only=True
+    )
 
 
 def _takes(module: Callable[..., Any], inputs: Inputs) -> bool:

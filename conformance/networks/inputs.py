@@ -85,19 +85,21 @@ def change_inputs(
     ]
     tensors = [x for x in leaves if torch.is_tensor(x)]
     if batch is not None:
-        given = tensors[0].shape[0] if tensors and tensors[0].ndim else 0
+        old_batch = tensors[0].shape[0] if tensors and tensors[0].ndim else 0
         is_larger = batch == LARGER_BATCH
         if is_larger:
-            batch = 2 * given + draw.randint(1, max(given, 1))
-        if given in (0, batch):
+            batch = 2 * old_batch + draw.randint(1, max(old_batch, 1))
+        if old_batch in (0, batch):
             return None
-        size = batch // given * max(x.numel() for x in tensors)
+        size = batch // old_batch * max(x.numel() for x in tensors)
         if is_larger and size > MAX_LARGER_ELEMENTS:
             return None
         # In another order, so that no row is where a function that repeats rows puts it.
-        orders = [torch.randperm(given, generator=generator) for _ in range(-(-batch // given))]
+        orders = [
+            torch.randperm(old_batch, generator=generator) for _ in range(-(-batch // old_batch))
+        ]
         rows = torch.cat(orders)[:batch]
-        batched = [x for x in tensors if x.shape[:1] == (given,)][: 1 if first_only else None]
+        batched = [x for x in tensors if x.shape[:1] == (old_batch,)][: 1 if first_only else None]
         is_batched = {id(x) for x in batched}
         leaves = [x[rows] if id(x) in is_batched else x for x in leaves]
     other_layouts = [plain] if layout == plain else list(LAYOUTS)

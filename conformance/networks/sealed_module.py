@@ -146,6 +146,6 @@ class SealedModule:
 
 def _share_memory(result: Any, inputs: Sequence[Any]) -> bool:
     """Whether a tensor in a result has memory of an input, as a view has."""
-    given = [x for x in tree_leaves(inputs) if isinstance(x, torch.Tensor)]
-    returned = [x for x in tree_leaves(result) if isinstance(x, torch.Tensor)]
-    return any(share_memory(x, y) for x in returned for y in given)
+    input_tensors = [x for x in tree_leaves(inputs) if isinstance(x, torch.Tensor)]
+    output_tensors = [x for x in tree_leaves(result) if isinstance(x, torch.Tensor)]
+    return any(share_memory(x, y) for x in output_tensors for y in input_tensors)

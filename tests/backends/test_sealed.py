@@ -27,7 +27,7 @@ from conformance.backends.foreign_calls import hooks
 from conformance.backends.guard import BackendError, unguarded_backend
 from conformance.backends.registry import load
 from conformance.backends.sealed import SealedBackend
-from conformance.backends.sealed_messages import SealedError
+from conformance.backends.sealed_messages import Pipe, SealedError
 from conformance.checks import CHECKS
 from conformance.checks.trial import Trial
 from conformance.isolation.child import runner_here
@@ -440,3 +440,17 @@ def test_a_backend_that_cannot_be_loaded_is_a_usage_error() -> None:
 
 def test_a_backend_that_reports_nothing_has_no_breaches() -> None:
     assert breaches_of(load("torch")) == ()
+
+
+def test_an_answer_before_its_request_is_none() -> None:
+    source, sink = os.pipe()
+    sender, receiver = Pipe(source, sink), Pipe(source, sink)
+    try:
+        for answer in (b"asked for", b"too early"):
+            sender.send(answer)
+        assert receiver.receive() == b"asked for"
+        with pytest.raises(SealedError, match="before it was asked"):
+            receiver.send(b"request")
+    finally:
+        os.close(source)
+        os.close(sink)
