@@ -48,6 +48,9 @@ class Sampling:
             dtypes.
         among_cases_of: in a profile that samples, another check that has all its cases, too: the
             oracle's answers are then known.
+        takes_extra_cases: of a layer with more than all of a profile's examples it tests these,
+            too. Others test as many as of a layer with all of them: what they ask depends little
+            on the graph of a network.
     """
 
     step_other_dtypes: int = 1
@@ -60,6 +63,7 @@ class Sampling:
     sampled_extra_dtypes: int = 0
     step_float64: int = 0
     among_cases_of: str = ""
+    takes_extra_cases: bool = False
 
     def step(self, share: float, dtype: str) -> int:
         """The n for which a check tests every n-th case of a layer and dtype.
@@ -67,6 +71,10 @@ class Sampling:
         Args:
             share: the layer's share of a profile's examples.
         """
+        step = self._step_of_all_examples(share, dtype)
+        return step if self.takes_extra_cases else step * max(1, int(share))
+
+    def _step_of_all_examples(self, share: float, dtype: str) -> int:
         has_full_share, has_medium_share = share >= 1, share >= MEDIUM_SHARE
         if dtype == MAIN_DTYPE:
             return self.step_main_dtype if has_medium_share else 1
@@ -175,7 +183,10 @@ _DECLARATIONS = (
         levels=INFERENCE,
         members=("state", "updated"),
         sampling=Sampling(
-            sample_size=ALL_CASES, sample_size_other_dtypes=ALL_CASES, sampled_extra_dtypes=3
+            sample_size=ALL_CASES,
+            sample_size_other_dtypes=ALL_CASES,
+            sampled_extra_dtypes=3,
+            takes_extra_cases=True,
         ),
         exhaustive=True,
         has_planned_sizes=True,
@@ -198,7 +209,9 @@ _DECLARATIONS = (
         rank=3,
         levels=TRAINING,
         members=("vjp", "vjp_of", "accumulate", "forward_grad", "load", "state"),
-        sampling=Sampling(step_full_share=2, step_medium_share=2, sampled_extra_dtypes=2),
+        sampling=Sampling(
+            step_full_share=2, step_medium_share=2, sampled_extra_dtypes=2, takes_extra_cases=True
+        ),
         exhaustive=True,
         has_planned_sizes=True,
         high_priority=True,

@@ -56,6 +56,15 @@ def test_of_a_layer_with_a_share_of_the_examples_fewer_are_left_out() -> None:
     assert errors.step(small_share, "float64") == errors.step_other_dtypes > 1
 
 
+def test_only_some_checks_test_the_extra_cases_of_a_layer_that_needs_more() -> None:
+    share = CATALOGUE["Network"].generation.examples_fraction
+    assert share == 3
+    assert CHECKS["values"].sampling.step(share, MAIN_DTYPE) == 1
+    for name in ("special", "state", "threads"):
+        sampling = CHECKS[name].sampling
+        assert sampling.step(share, "bfloat16") == 3 * sampling.step(1.0, "bfloat16")
+
+
 def test_the_cases_are_those_of_other_checks() -> None:
     (_, sampled), (item, all_cases) = (
         _item_cases("state", "float64"),
