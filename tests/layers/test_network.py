@@ -339,3 +339,23 @@ def test_outputs_that_are_one_value_are_a_fact() -> None:
     assert fact(relu, ("output", (), (0, 0)))
     assert not fact(relu, other, ("output", (), (0, 1)))
     assert not fact(relu, identity, ("output", (), (1,)))
+
+
+def test_padding_before_a_strided_point_is_a_fact() -> None:
+    def fact(*nodes: Any) -> Any:
+        case = Case(
+            Call("Network", {"nodes": nodes}, {}, "float32", "cpu"), (np.ones((1, 1, 4, 4)),)
+        )
+        return Facts(case).get("pads_a_strided_point")
+
+    def convolution(operand: int, kernel: int, stride: int, padding: int) -> tuple[Any, ...]:
+        names = ("in_channels", "out_channels", "kernel_size", "stride", "padding")
+        return "Conv2d", tuple(zip(names, (1, 1, kernel, stride, padding), strict=True)), (operand,)
+
+    padded, output = ("functional.pad", (("pad", (1, 1, 1, 1)),), (-1,)), ("output", (), (0,))
+    assert fact(convolution(-1, 1, 2, 1), output)
+    assert fact(padded, convolution(0, 1, 2, 0), output)
+    assert fact(padded, convolution(-1, 1, 2, 0), (1, (), (0,)), output)
+    assert not fact(padded, convolution(-1, 1, 2, 0), output)
+    assert not fact(convolution(-1, 1, 1, 1), output)
+    assert not fact(convolution(-1, 3, 2, 1), output)

@@ -98,6 +98,22 @@ def _returns_a_value_twice(facts: Facts) -> bool:
     return len(set(sources)) < len(sources)
 
 
+def _pads_a_strided_point(facts: Facts) -> bool:
+    """Whether a strided convolution with a kernel of 1 meets padding, its own or of its operand."""
+    graph = nodes_of(facts.case.call.arguments["nodes"])[:-1]
+    called = [graph[x.target] if isinstance(x.target, int) else x for x in graph]
+    for node, layer in zip(graph, called, strict=True):
+        arguments = dict(layer.arguments)
+        if arguments.get("kernel_size") != 1 or arguments.get("stride", 1) == 1:
+            continue
+        before = int(node.operands[0])
+        if arguments.get("padding") or (
+            before >= 0 and "pad" in str(called[before].target).lower()
+        ):
+            return True
+    return False
+
+
 def _has_inputs(spec: LayerSpec, case: Case) -> bool:
     """Whether each input that a node takes is there, and each input is taken or the first."""
     return input_count(case.call.arguments["nodes"]) == sum(x is not None for x in case.inputs)
@@ -170,6 +186,7 @@ def layer_specs() -> Iterator[LayerSpec]:
                 "targets": _targets,
                 "length": _node_count,
                 "returns_a_value_twice": _returns_a_value_twice,
+                "pads_a_strided_point": _pads_a_strided_point,
             }
         ),
         benchmark=_benchmark("Network", "residual block of 256", _TIMED),
