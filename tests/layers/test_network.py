@@ -341,12 +341,12 @@ def test_outputs_that_are_one_value_are_a_fact() -> None:
     assert not fact(relu, identity, ("output", (), (1,)))
 
 
-def test_padding_before_a_strided_point_is_a_fact() -> None:
+def test_a_padded_strided_pointwise_convolution_is_a_fact() -> None:
     def fact(*nodes: Any) -> Any:
         case = Case(
             Call("Network", {"nodes": nodes}, {}, "float32", "cpu"), (np.ones((1, 1, 4, 4)),)
         )
-        return Facts(case).get("pads_a_strided_point")
+        return Facts(case).get("padded_strided_pointwise")
 
     def convolution(operand: int, kernel: int, stride: int, padding: int) -> tuple[Any, ...]:
         names = ("in_channels", "out_channels", "kernel_size", "stride", "padding")

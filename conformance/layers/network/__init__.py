@@ -98,8 +98,8 @@ def _returns_a_value_twice(facts: Facts) -> bool:
     return len(set(sources)) < len(sources)
 
 
-def _pads_a_strided_point(facts: Facts) -> bool:
-    """Whether a strided convolution with a kernel of 1 meets padding, its own or of its operand."""
+def _padded_strided_pointwise(facts: Facts) -> bool:
+    """Whether a strided 1×1 convolution has padding, its own or that of its operand."""
     graph = nodes_of(facts.case.call.arguments["nodes"])[:-1]
     called = [graph[x.target] if isinstance(x.target, int) else x for x in graph]
     for node, layer in zip(graph, called, strict=True):
@@ -186,7 +186,7 @@ def layer_specs() -> Iterator[LayerSpec]:
                 "targets": _targets,
                 "length": _node_count,
                 "returns_a_value_twice": _returns_a_value_twice,
-                "pads_a_strided_point": _pads_a_strided_point,
+                "padded_strided_pointwise": _padded_strided_pointwise,
             }
         ),
         benchmark=_benchmark("Network", "residual block of 256", _TIMED),
