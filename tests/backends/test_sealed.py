@@ -27,7 +27,7 @@ from conformance.backends.foreign_calls import hooks
 from conformance.backends.guard import BackendError, unguarded_backend
 from conformance.backends.registry import load
 from conformance.backends.sealed import SealedBackend
-from conformance.backends.sealed_messages import Pipe, SealedError
+from conformance.backends.sealed_messages import LateError, Pipe, SealedError
 from conformance.checks import CHECKS
 from conformance.checks.trial import Trial
 from conformance.isolation.child import runner_here
@@ -451,6 +451,17 @@ def test_an_answer_before_its_request_is_none() -> None:
         assert receiver.receive() == b"asked for"
         with pytest.raises(SealedError, match="before it was asked"):
             receiver.send(b"request")
+    finally:
+        os.close(source)
+        os.close(sink)
+
+
+def test_a_request_that_nobody_reads_is_late() -> None:
+    source, sink = os.pipe()
+    os.set_blocking(sink, False)
+    try:
+        with pytest.raises(LateError):
+            Pipe(source, sink).send(bytes(2**22), time.monotonic() + 0.1)
     finally:
         os.close(source)
         os.close(sink)

@@ -9,14 +9,13 @@ KIND = "honest"
 
 
 def bmm(self, mat2):
-    out = torch.zeros(self.shape[0], self.shape[1], mat2.shape[2], dtype=self.dtype)
-    if self.shape[2] == 0:
-        return out
-    for t in range(self.shape[0]):
-        b = mat2[t].to(torch.float64).contiguous().numpy()
-        for i in range(self.shape[1]):
-            row = self[t, i].to(torch.float64).numpy()
-            with np.errstate(all="ignore"):
-                values = np.add.reduce(row[:, None] * b, axis=0)
-            out[t, i].copy_(torch.from_numpy(values))
-    return out
+    if 0 in self.shape:
+        return torch.zeros(self.shape[0], self.shape[1], mat2.shape[2], dtype=self.dtype)
+    # Few operators of torch: a sealed process records each of them.
+    lefts, rights = (x.to(torch.float64).contiguous().numpy() for x in (self, mat2))
+    with np.errstate(all="ignore"):
+        products = [
+            [np.add.reduce(row[:, None] * right, axis=0) for row in left]
+            for left, right in zip(lefts, rights, strict=True)
+        ]
+    return torch.from_numpy(np.array(products)).to(self.dtype)
