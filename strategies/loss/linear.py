@@ -39,7 +39,7 @@ options = st.sampled_from(
         (("batch_chunk_size", 2),),
         (("batch_chunk_size", 3), ("acc_policy", "accurate")),
         (("chunking_method", "aspect_ratio"),),
-        (("chunking_method", "aspect_ratio:4"), ("acc_policy", "balanced")),
+        (("chunking_method", "aspect_ratio:4"), ("acc_policy", "compact")),
         (("acc_policy", "compact"), ("allow_retain_graph", True)),
     )
 )
