@@ -55,7 +55,8 @@ class Forks:
 
     A copy costs milliseconds, a new process seconds. Some frameworks die or hang in any copy, and
     then copies prove nothing. So copies are trusted only after a case that no known failure covers
-    survives in one. The case must survive again after this process has computed it, too.
+    survives in one. The case must survive again after this process has computed it, too, and end as
+    it did here: torch may refuse gradients in copies, once it has started threads.
 
     Args:
         engine: runs the cases.
@@ -67,7 +68,7 @@ class Forks:
         self._process = process
         self._run_in_fork = None if process is None else process.run_in_fork
         self._run_here = None if process is None else process.run_here
-        self._trusted = False
+        self._trusted = dict[str, bool]()
         self._hanging_item_and_seconds: tuple[Item | None, float] = (None, 0.0)
 
     def run_expected_loss(self, item: Item, case: Case, entry: KnownFailure) -> Outcome | None:
@@ -127,14 +128,16 @@ class Forks:
         return run(run_case, seconds + compile_allowance(engine.backend))
 
     def can_run(self, item: Item) -> bool:
-        """Whether a plain case of an item survives in a copy; the answer is remembered."""
-        if self._run_in_fork is None or self._trusted:
-            return self._run_in_fork is not None
+        """Whether a plain case of an item ends in a copy as here; remembered for its check."""
+        if self._run_in_fork is None:
+            return False
         if EVERY_CHECK[item.check].invalid:
             # A refusal computes nothing: it survives even in copies where all else dies.
             item = replace(item, check="shape")
         elif EVERY_CHECK[item.check].facts.says_nothing_in_copies:
             item = replace(item, check="values")
+        if item.check in self._trusted:
+            return self._trusted[item.check]
         engine = self._engine
         entries = applicable_entries(
             engine.known, item, engine.backend.name, engine.base(item.layer)
@@ -148,21 +151,18 @@ class Forks:
             if find_process_ending(case) is None and all(array.size for array in case.operands)
         )
         for case in islice(plain_cases, PROBE_CASES):
-            outcome = self.run(item, case, ALLOWED_SECONDS["crashed"])
-            if outcome is not None and outcome.status in ("unsupported", "invalid"):
+            copied = self.run(item, case, ALLOWED_SECONDS["crashed"])
+            if copied is not None and copied.status in ("unsupported", "invalid"):
                 continue
-            self._trusted = self._survived(outcome)
-            if self._trusted:
+            if copied is not None and not copied.process_lost:
                 # A framework starts threads when it first computes; later copies lack them.
-                self._engine.outcome(item, case, self._engine.numerics(item))
-                self._trusted = self._survived(self.run(item, case, ALLOWED_SECONDS["crashed"]))
-            if not self._trusted:
-                self._run_in_fork = None
-                if self._process is not None:
-                    self._process.note_copies_fail()
-            return self._trusted
+                here = self._engine.outcome(item, case, self._engine.numerics(item))
+                copied = self.run(item, case, ALLOWED_SECONDS["crashed"])
+                if copied is not None and not copied.process_lost:
+                    self._trusted[item.check] = copied.status == here.status
+                    return self._trusted[item.check]
+            self._run_in_fork = None
+            if self._process is not None:
+                self._process.note_copies_fail()
+            return False
         return False
-
-    @staticmethod
-    def _survived(outcome: Outcome | None) -> bool:
-        return outcome is not None and not outcome.process_lost

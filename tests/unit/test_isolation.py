@@ -456,6 +456,25 @@ def test_a_case_known_to_crash_whose_copy_hangs_is_left_out() -> None:
     assert verdict.examples.left_out > 0
 
 
+def test_a_copy_in_which_plain_cases_end_otherwise_tells_nothing() -> None:
+    """torch refuses gradients in copies, once it has started threads; values come out as here."""
+
+    def run_in_copy(run: Any, seconds: float) -> Outcome:
+        with monkeypatch.context() as patch:
+            patch.setattr(torch.autograd, "grad", refuse)
+            return run()
+
+    def refuse(*arguments: Any, **keywords: Any) -> Any:
+        raise RuntimeError("Unable to handle autograd's threading")
+
+    monkeypatch = pytest.MonkeyPatch()
+    process = ExpendableProcess(lambda *said: None, run_in_copy)
+    engine = Engine(ModuleBackend("alike", base="torch"), 20, 0, (), process=process)
+    checks = ("values", "gradients", "values")
+    trusted = [engine.forks.can_run(Item("Linear", x, "float32", "cpu")) for x in checks]
+    assert trusted == [True, False, True]
+
+
 def test_a_backend_with_its_own_process_is_not_copied() -> None:
     known = parse_entries(
         "[[known]]\nlayer = 'Linear'\ncheck = 'values'\nreason = 'none'\nstatus = 'crashed'\n"
@@ -472,7 +491,7 @@ def test_a_backend_with_its_own_process_is_not_copied() -> None:
 
     process = ExpendableProcess(lambda *said: None, run_in_copy, run_here)
     engine = Engine(ModuleBackend("own"), 20, 0, known, process=process)
-    engine.forks._trusted = True  # a plain case was answered
+    engine.forks._trusted["values"] = True  # a plain case was answered
     verdict = engine.run(Item("Linear", "values", "float32", "cpu"))
     assert verdict.status == "known"
     assert verdict.examples.excused > 0
