@@ -68,7 +68,7 @@ class Forks:
         self._process = process
         self._run_in_fork = None if process is None else process.run_in_fork
         self._run_here = None if process is None else process.run_here
-        self._trusted = dict[str, bool]()
+        self._trusted_by_check = dict[str, bool]()
         self._hanging_item_and_seconds: tuple[Item | None, float] = (None, 0.0)
 
     def run_expected_loss(self, item: Item, case: Case, entry: KnownFailure) -> Outcome | None:
@@ -136,8 +136,8 @@ class Forks:
             item = replace(item, check="shape")
         elif EVERY_CHECK[item.check].facts.says_nothing_in_copies:
             item = replace(item, check="values")
-        if item.check in self._trusted:
-            return self._trusted[item.check]
+        if item.check in self._trusted_by_check:
+            return self._trusted_by_check[item.check]
         engine = self._engine
         entries = applicable_entries(
             engine.known, item, engine.backend.name, engine.base(item.layer)
@@ -159,8 +159,8 @@ class Forks:
                 here = self._engine.outcome(item, case, self._engine.numerics(item))
                 copied = self.run(item, case, ALLOWED_SECONDS["crashed"])
                 if copied is not None and not copied.process_lost:
-                    self._trusted[item.check] = copied.status == here.status
-                    return self._trusted[item.check]
+                    self._trusted_by_check[item.check] = copied.status == here.status
+                    return self._trusted_by_check[item.check]
             self._run_in_fork = None
             if self._process is not None:
                 self._process.note_copies_fail()

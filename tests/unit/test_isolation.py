@@ -491,7 +491,7 @@ def test_a_backend_with_its_own_process_is_not_copied() -> None:
 
     process = ExpendableProcess(lambda *said: None, run_in_copy, run_here)
     engine = Engine(ModuleBackend("own"), 20, 0, known, process=process)
-    engine.forks._trusted["values"] = True  # a plain case was answered
+    engine.forks._trusted_by_check["values"] = True  # a plain case was answered
     verdict = engine.run(Item("Linear", "values", "float32", "cpu"))
     assert verdict.status == "known"
     assert verdict.examples.excused > 0
