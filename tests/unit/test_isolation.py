@@ -475,6 +475,27 @@ def test_a_copy_in_which_plain_cases_end_otherwise_tells_nothing() -> None:
     assert trusted == [True, False, True]
 
 
+GRADIENT_IN_A_COPY = """
+import os, torch
+from conformance.backends.registry import load
+load("torch-export")
+torch.export.export(torch.nn.ReLU(), (torch.ones(1),))
+backward = torch.ones(1, requires_grad=True).sum().backward
+backward()
+if not (copy := os.fork()):
+    os._exit(torch.ones(1, requires_grad=True).sum().backward() is not None)
+raise SystemExit(os.waitstatus_to_exitcode(os.waitpid(copy, 0)[1]))
+"""
+
+
+@pytest.mark.skipif(
+    not hasattr(os, "fork") or torch.version.cuda is None or torch.cuda.is_available(),
+    reason="only torch for CUDA, without a GPU, pretends one",
+)
+def test_a_copy_computes_gradients_after_an_export() -> None:
+    subprocess.run([sys.executable, "-c", GRADIENT_IN_A_COPY], check=True)
+
+
 def test_a_backend_with_its_own_process_is_not_copied() -> None:
     known = parse_entries(
         "[[known]]\nlayer = 'Linear'\ncheck = 'values'\nreason = 'none'\nstatus = 'crashed'\n"

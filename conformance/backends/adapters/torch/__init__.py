@@ -9,8 +9,8 @@ from conformance.backends.module import TORCH_STORED, ModuleBackend
 backend = ModuleBackend("torch", stored=TORCH_STORED)
 
 
-def count_devices() -> None:
-    """Let autograd count the devices, which it does at its first backward pass.
+def initialize_autograd() -> None:
+    """Run a backward pass, at the first of which autograd counts the devices.
 
     torch for CUDA, without a GPU, pretends one to fake tensors. If they come first, autograd starts
     a thread for it, and a copy of the process computes no gradients.

@@ -20,7 +20,7 @@ import torch._dynamo
 import torch._inductor.config
 from torch._inductor.compile_fx import compile_fx, compile_fx_inner
 
-from conformance.backends.adapters.torch import count_devices
+from conformance.backends.adapters.torch import initialize_autograd
 from conformance.backends.adapters.torch.kernel_batch import compile_together
 from conformance.backends.module import ModuleBackend, ModuleLayer
 from conformance.model.case import Call, Unsupported
@@ -168,7 +168,7 @@ class CompileBackend(ModuleBackend):
         self._inductor, self._graphs_at_reset = _CountingInductor(), 0
         self._layer = ""
         _configure()
-        count_devices()
+        initialize_autograd()
 
     def info(self) -> Mapping[str, str]:
         """Facts about torch, the C++ compiler, and the options of compilation."""

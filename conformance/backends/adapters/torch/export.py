@@ -17,7 +17,7 @@ import torch
 from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
 from torch.utils import _pytree as pytree
 
-from conformance.backends.adapters.torch import count_devices
+from conformance.backends.adapters.torch import initialize_autograd
 from conformance.backends.module import ModuleBackend, ModuleLayer
 from conformance.backends.torch_transforms import withdraw_transforms
 from conformance.layers import CATALOGUE
@@ -110,7 +110,7 @@ class ExportBackend(ModuleBackend):
 
     def __init__(self, name: str) -> None:
         super().__init__(name, base="torch")
-        count_devices()
+        initialize_autograd()
         self._programs: OrderedDict[Any, Any] = OrderedDict()
 
     def info(self) -> Mapping[str, str]:
