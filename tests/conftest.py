@@ -36,6 +36,7 @@ _SAMPLING_STEPS = {
     "test_a_script_shows_the_failure_of_a_foreign_backend": 2,
     "test_a_scoreboard_shuts_nobody_out": 3,
     "test_a_verdicts_message_is_the_text_of_its_failure": 3,
+    "test_a_wrong_rewrite_fails": 2,
     "test_broken_contract_is_a_failed_verdict": 2,
     "test_compiled_layers_pass": 2,
     "test_conditions_on_the_page_are_met_by_cases": 5,

@@ -32,6 +32,7 @@ def _join(folder: Path) -> int:
     return _run(folder, "bash join.sh")
 
 
+@pytest.mark.nightly
 def test_an_array_of_slurm_is_one_run(tmp_path: Path) -> None:
     script = (SCALE / "shard.sbatch").read_text(encoding="utf-8")
     array = {"SLURM_ARRAY_TASK_COUNT": "2", "SLURM_ARRAY_TASK_MIN": "1", "SLURM_CPUS_PER_TASK": "1"}
