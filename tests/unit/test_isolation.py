@@ -493,7 +493,7 @@ raise SystemExit(os.waitstatus_to_exitcode(os.waitpid(copy, 0)[1]))
     reason="only torch for CUDA, without a GPU, pretends one",
 )
 def test_a_copy_computes_gradients_after_an_export() -> None:
-    subprocess.run([sys.executable, "-c", GRADIENT_IN_A_COPY], check=True)
+    assert subprocess.call([sys.executable, "-c", GRADIENT_IN_A_COPY]) == 0
 
 
 def test_a_backend_with_its_own_process_is_not_copied() -> None:
