@@ -66,6 +66,7 @@ class _Kind:
         draws: (trial, generator) → what must hold of numbers that depend on each other.
         workload_arguments: arguments of the timed call.
         is_deterministic: call → whether its arguments leave nothing to draw.
+        max_planned_size: see `Generation`.
     """
 
     arguments: tuple[Argument, ...]
@@ -77,6 +78,7 @@ class _Kind:
     draws: Callable[..., Any] | None = None
     workload_arguments: Mapping[str, Any] | None = None
     is_deterministic: Callable[[Call], bool] = lambda call: False
+    max_planned_size: int | None = None
 
 
 def _is_zero(name: str, default: float, call: Call) -> bool:
@@ -165,6 +167,8 @@ _KINDS = {
         ("each number from N(0, std^2)", "ceil(sparsity rows) of each column are 0 in its place"),
         laws.SPARSE, (64, 64), _MATRIX, draws=laws.draws_sparse,
         workload_arguments={"sparsity": 0.5},
+        # torch draws column by column, in Python: 2^15 take a compiler seconds in each call.
+        max_planned_size=1_025,
     ),
 }  # fmt: skip
 
@@ -229,6 +233,7 @@ def _layer_spec(name: str, kind: _Kind) -> LayerSpec:
             cases=valid,
             invalid=invalid_cases(valid, breaks) if breaks else None,
             examples_fraction=0.3,
+            max_planned_size=kind.max_planned_size,
         ),
         variation=Variation(allows=_allows),
         traits=Traits(may_alias_inputs=True, copies_input=draws is None, updates_state=_always),
