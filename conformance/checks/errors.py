@@ -113,6 +113,7 @@ def _accepts(trial: Trial, broken: str) -> bool:
 
 def _run_call(trial: Trial, case: Case) -> str:
     """Run the call and describe the outputs' shapes; exceptions of the backend pass through."""
+    trial.trial_of(case).note_step("call")
     state = trial.spec.state.constructor_state(case.call.state)
     layer = trial.backend.build(replace(case.call, state=state))
     inputs = [None if array is None else layer.put(array.copy()) for array in case.inputs]

@@ -95,6 +95,12 @@ class Trial:
         self.spec, self.case, self.numerics = spec, case, numerics
         self.answers = answers or OracleAnswers()
 
+    def note_step(self, name: str) -> None:
+        """Say which step of which case comes next, because it may end the process."""
+        on_step = HOOKS.get().on_step
+        if on_step is not None:
+            on_step(name, self.case)
+
     def run_step(
         self, name: str, function: Callable[..., T], *arguments: Any, **keywords: Any
     ) -> T:
@@ -103,9 +109,7 @@ class Trial:
         Raises:
             Unsupported: if the layer reports that the call ran on a fallback (`fallbacks()`).
         """
-        on_step = HOOKS.get().on_step
-        if on_step is not None:
-            on_step(name, self.case)
+        self.note_step(name)
         try:
             return function(*arguments, **keywords)
         except (Unsupported, Failure):

@@ -82,6 +82,8 @@ class Excuses:
         if not any(entry.ends_process for entry in self._own):
             return None
         calls = self._facts_of_calls(case)
+        if case.unbroken is not None:
+            calls = [*calls, Facts(case.unbroken)]  # `errors` may call this, too
         process_ending = (e for e in self._own if e.ends_process and status in ("", e.status))
         return next((e for e in process_ending if any(map(e.matches_facts, calls))), None)
 

@@ -59,6 +59,10 @@ def facts(case: Case) -> dict[str, Any]:
     return result
 
 
+_UNDEFINED = (ValueError, TypeError, AssertionError, LookupError)
+"""Raised for a fact that an invalid call does not have, as the channels of a scalar weight."""
+
+
 class Facts:
     """The facts of one case, derived ones included.
 
@@ -108,7 +112,7 @@ class Facts:
                 values = self._as_numbers(name)
                 for dimension, value in zip(result, per_dimension(values, dims), strict=True):
                     dimension[name] = value
-            except (ValueError, TypeError, AssertionError):
+            except _UNDEFINED:
                 return []
         return result
 
@@ -119,7 +123,7 @@ class Facts:
         if derived is not None:
             try:
                 return derived(self)
-            except (ValueError, TypeError, AssertionError):
+            except _UNDEFINED:
                 return None  # undefined for an invalid call
         if EQUALITY_SIGN in name:
             first, second = (self.get(part) for part in name.split(EQUALITY_SIGN, 1))

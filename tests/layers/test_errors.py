@@ -19,7 +19,8 @@ from conformance.checks.trial import Evidence, Trial
 from conformance.generation.drawing import Sample, shrink
 from conformance.items.outcomes import Outcome
 from conformance.items.planning import Item
-from conformance.known.entry import shipped_entries
+from conformance.known.entry import parse_entries, shipped_entries
+from conformance.known.matches import Excuses
 from conformance.layers import CATALOGUE
 from conformance.layers.describe import case_text
 from conformance.layers.documented import find_quote
@@ -364,3 +365,27 @@ def test_an_output_that_is_absent_is_no_refusal() -> None:
         # Sorted already, it gives no indices.
         outcome = _outcome(torch_backend, case)
         assert "accepted silently" in str(outcome.failure), outcome
+
+
+def test_an_entry_of_a_crash_covers_an_invalid_call_whose_valid_call_crashes() -> None:
+    (entry,) = parse_entries(
+        """
+        [[known]]
+        layer = "functional.conv1d"
+        check = "errors"
+        when = { channels = ">0", "windows[-1]" = "==0" }
+        status = "crashed"
+        strict = false
+        reason = "crash: all windows lie in the padding"
+        """,
+        "test",
+    )
+    call = Call(
+        "functional.conv1d", {"padding": 2, "stride": 9, "dilation": 4}, {}, "float32", "cpu"
+    )
+    x, weight = np.ones((1, 1, 1)), np.ones((1, 1, 2))
+    valid = Case(call, (x, weight, None))
+    scalar = replace(valid, inputs=(x, np.ones(()), None), labels={"broken": "scalar weight"})
+    assert Excuses([entry]).find_process_ending(scalar) is None
+    covered = replace(scalar, unbroken=valid)
+    assert Excuses([entry]).find_process_ending(covered) is entry

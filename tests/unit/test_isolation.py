@@ -607,6 +607,34 @@ def test_a_crash_names_the_call_and_the_frame_that_ended_the_process(suite: Any)
     assert not Path(".hypothesis").exists()
 
 
+def test_a_crash_of_the_valid_call_beside_an_invalid_one_names_the_valid_one(
+    pytester: pytest.Pytester, suite: Any
+) -> None:
+    pytester.makepyfile(
+        plugged="""
+import os
+from types import SimpleNamespace
+import torch
+from conformance.backends import ModuleBackend
+
+class Linear(torch.nn.Linear):
+    def forward(self, input):
+        if input.shape[-1:] == (self.in_features,) and input.is_floating_point():
+            os.abort()
+        assert False, "not a refusal, so the valid call is asked, too"
+
+backend = ModuleBackend("mine", nn=SimpleNamespace(Linear=Linear))
+"""
+    )
+    _, verdicts = suite("--conformance-backend=plugged:backend", "--conformance-layer=Linear",
+                        "--conformance-check=errors")  # fmt: skip
+    verdict = verdicts["Linear-errors-float32-cpu"]
+    assert verdict["status"] == "crashed"
+    case = verdict["case"]
+    assert case["inputs"]["input"]["shape"][-1] == case["call"]["arguments"]["in_features"]
+    assert verdict["failure"]["context"][0].startswith("while checking Linear(")
+
+
 @pytest.mark.usefixtures("patient")
 @pytest.mark.parametrize(
     ("kind", "status"),
