@@ -85,9 +85,8 @@ def install_tox(folder: str) -> None:
     ) as temporary_folder:
         environment = os.path.join(temporary_folder, "venv")
         venv.create(environment, symlinks=os.name != "nt", with_pip=True)
-        if subprocess.call(
-            [interpreter_path(environment), "-I", "-m", "pip", "install", "--quiet", "tox"]
-        ):
+        pip = [interpreter_path(environment), "-I", "-m", "pip"]
+        if subprocess.call([*pip, "install", "--quiet", "tox", "tox-uv"]):
             refuse(f"pip cannot install tox into {TOX_FOLDER}, as it says above")
         if os.path.exists(interpreter_path(folder)):
             return  # Another run was faster.

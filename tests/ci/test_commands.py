@@ -69,6 +69,20 @@ def folder(tmp_path: Path) -> Path:
     return folder
 
 
+def write_wheel(folder: Path, name: str, modules: dict[str, str]) -> None:
+    """Write a wheel of some modules, path → text."""
+    metadata = {
+        "METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: 4.0\n",
+        "WHEEL": "Wheel-Version: 1.0\nTag: py3-none-any\n",
+        "RECORD": "",
+    }
+    with zipfile.ZipFile(folder / f"{name}-4.0-py3-none-any.whl", "w") as wheel:
+        for path, text in modules.items():
+            wheel.writestr(path, text)
+        for path, text in metadata.items():
+            wheel.writestr(f"{name}-4.0.dist-info/{path}", text)
+
+
 def test_ci_runs_the_commands_of_readme() -> None:
     assert [command.split()[-1] for command in COMMANDS] == list(CHEAP)
     ci = (ROOT / ".ci/run").read_text(encoding="utf-8").splitlines()
@@ -129,14 +143,8 @@ def test_the_commands_make_tox_once_and_end_as_it_does(folder: Path, tmp_path: P
     """A fake tox, which prints its arguments, comes from a folder instead of an index."""
     if not shutil.which("g++"):
         pytest.skip("the tests' environment needs g++")
-    with zipfile.ZipFile(tmp_path / "tox-4.0-py3-none-any.whl", "w") as wheel:
-        wheel.writestr("tox/__main__.py", FAKE_TOX)
-        for name, text in {
-            "METADATA": "Metadata-Version: 2.1\nName: tox\nVersion: 4.0\n",
-            "WHEEL": "Wheel-Version: 1.0\nTag: py3-none-any\n",
-            "RECORD": "",
-        }.items():
-            wheel.writestr(f"tox-4.0.dist-info/{name}", text)
+    write_wheel(tmp_path, "tox", {"tox/__main__.py": FAKE_TOX})
+    write_wheel(tmp_path, "tox_uv", {})
     # Files that a killed run may leave.
     (folder / ".tox/.run-{}.{}/bin".format(*sys.version_info)).mkdir(parents=True)
 
