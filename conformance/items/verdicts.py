@@ -42,8 +42,8 @@ def conclude_verdict(
 
     It is `known` only if an ordinary case of this run failed as a known failure says, or if all
     cases that were compared are of another class. Otherwise it is `passed`, `unsupported` if all
-    cases were declined, or `unchecked` if nothing was compared. If the backend counts the functions
-    under test and none ran, nothing was compared.
+    cases were declined or are invalid calls that may be accepted, or `unchecked` if nothing was
+    compared. If the backend counts the functions under test and none ran, nothing was compared.
 
     Args:
         verdict: the item's counts and comparisons.
@@ -69,6 +69,10 @@ def conclude_verdict(
             known_text = "; ".join(map(_excuse_text, applied_excuses))
             notes = f"ordinary cases pass; {_failed_classes(examples)} fail as known: {known_text}"
         return replace(verdict, status="passed", message=notes)
+    if verdict.accepted and _accepted_or_declined(verdict) == examples.drawn:
+        constraint = max(verdict.accepted, key=lambda name: verdict.accepted[name])
+        message = f"no invalid call that was drawn must be refused; most often: {constraint}"
+        return replace(verdict, status="unsupported", message=message)
     if examples.unsupported and not examples.checked:
         reason = max(examples.unsupported, key=lambda r: examples.unsupported[r])
         count = f"{len(examples.unsupported)} reasons, " if len(examples.unsupported) > 1 else ""
@@ -81,6 +85,11 @@ def conclude_verdict(
     return with_failure(
         verdict, "unchecked", Finding("unchecked", what, f"({notes})" if notes else "")
     )
+
+
+def _accepted_or_declined(verdict: Verdict) -> int:
+    """How many cases were declined, or are invalid calls that the backend may accept."""
+    return sum(verdict.accepted.values()) + sum(verdict.examples.unsupported.values())
 
 
 def _passed_ordinary_cases(examples: Examples) -> bool:

@@ -261,6 +261,16 @@ def test_what_a_backend_accepts_on_purpose_is_no_failure() -> None:
     assert "groups do not divide in_channels" not in str(verdict.message)
 
 
+def test_an_item_whose_invalid_calls_may_all_be_accepted_is_not_unchecked() -> None:
+    class Lenient(_ConstantBackend):
+        accepts = ("*",)
+
+    item = Item("Conv2d", "errors", "float32", "cpu")
+    verdict = Engine(Lenient(np.zeros((2, 3))), 60, 0).run(item)
+    assert verdict.status == "unsupported"
+    assert str(verdict.message).startswith("no invalid call that was drawn must be refused; most")
+
+
 def test_refusals_count_whatever_the_break() -> None:
     class NarrowError(ValueError):
         """A subclass."""
