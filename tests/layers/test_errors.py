@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 import planted
 import pytest
+import torch
 from conformance.strategies.invalid.breaks import Break
+from packaging.version import Version
 from planted.bug import replacement_namespaces
 from support import ENOUGH, cases, first_failure
 
@@ -118,8 +120,14 @@ def _backend(bug: planted.Bug) -> ModuleBackend:
     return ModuleBackend(bug.name, **replacement_namespaces(bug.layer, bug.implementation))
 
 
+ACCEPTED_SINCE = {"functional-grid-sample-cubic-volumes": (2, 15)}
+"""Planted bug → the release of torch from which on torch accepts such calls, too."""
+
+
 @pytest.mark.parametrize("bug", [pytest.param(bug, id=bug.name) for bug in BUGS])
 def test_bug_is_caught(bug: planted.Bug) -> None:
+    if Version(torch.__version__).release >= ACCEPTED_SINCE.get(bug.name, (99,)):
+        pytest.skip("this torch accepts the call, too")
     assert first_failure(_backend(bug), bug.layer, "errors").failure, bug.story
 
 
