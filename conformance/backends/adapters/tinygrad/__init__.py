@@ -25,7 +25,6 @@ from conformance.backends.adapters.tinygrad.losses import Losses
 from conformance.backends.adapters.tinygrad.networks import OPERATORS
 from conformance.backends.adapters.tinygrad.normalization import Normalization
 from conformance.backends.adapters.tinygrad.parts import (
-    DTYPES,
     NAMES,
     has_compiler_support,
     make_layer,
@@ -87,7 +86,7 @@ class Tinygrad(Activations, Losses, Normalization, Windows, NetworkFunctions):
 
     def put(self, array: np.ndarray, layout: str, dtype: str, device: str) -> Any:
         """Convert a host array to a tensor."""
-        if dtype not in DTYPES:
+        if not has_compiler_support(dtype):
             raise Unsupported(f"dtype={dtype!r}")
         return make_tensor(array, layout, dtype)
 
