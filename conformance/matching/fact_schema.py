@@ -21,6 +21,7 @@ from conformance.matching.facts import (
     EQUALITY_SIGN,
     FORM_PATTERN,
     LAYOUT_PATTERN,
+    NAN_PATTERN,
     RANGE_PATTERN,
 )
 from conformance.matching.facts import ASKED_PATTERN as OF_LAYOUT
@@ -133,6 +134,8 @@ def _kinds_in_layer(name: str, spec: LayerSpec) -> Iterator[FactKind]:
             yield layout_kind
     elif (span := RANGE_PATTERN.fullmatch(name)) is not None:
         yield from _operand_kinds(span["name"], spec, NUMBER)
+    elif (nan := NAN_PATTERN.fullmatch(name)) is not None:
+        yield from _operand_kinds(nan["name"], spec, BOOLEAN)
     elif (asked := OF_LAYOUT.fullmatch(name)) is not None:
         yield from _operand_kinds(asked["name"], spec, BOOLEAN)
     elif EQUALITY_SIGN in name:

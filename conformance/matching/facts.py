@@ -32,6 +32,7 @@ AXIS_PATTERN = re.compile(r"(?P<name>[\w.]+)\.shape\[(?P<axis>-?\d+)\]")
 EQUALITY_SIGN = " = "
 FORM_PATTERN = re.compile(r"\w+\.(ndim|size)")
 RANGE_PATTERN = re.compile(r"(?P<name>[\w.]+)\.(?P<end>min|max)")
+NAN_PATTERN = re.compile(r"(?P<name>[\w.]+)\.has_nan")
 ASKED_PATTERN = re.compile(r"(?P<name>[\w.]+)\.asked")
 _RANDOM_STREAM = (
     0x736F6D65  # random stream that selects the operands whose gradients are computed alone
@@ -85,6 +86,7 @@ class Facts:
                 - two arguments with ` = ` between them: whether they are equal;
                 - `<input>.ndim`, `<input>.size`, `<input>.shape[k]`;
                 - `<operand>.max`, `<operand>.min`: of its finite numbers;
+                - `<operand>.has_nan`: whether one of its numbers is NaN;
                 - `<operand>.layout`, also for a cotangent: `grad_output.layout`;
                 - `<operand>.swapped`: the axes that its transposed layout swaps;
                 - `<operand>.asked`: whether the check `layout` computes its gradient;
@@ -133,6 +135,9 @@ class Facts:
         if asked_match is not None:
             operands_alone = operands_alone_in_layout(self.case)
             return not operands_alone or asked_match["name"] in operands_alone
+        if nan_match := NAN_PATTERN.fullmatch(name):
+            array = self.operand(nan_match["name"])
+            return None if array is None else bool(np.isnan(array).any())
         if span is not None:
             return _extreme(self.operand(span["name"]), span["end"])
         if dimension is not None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from buggy import GroupedDilation
@@ -30,7 +32,7 @@ from conformance.known.entry import KnownFailureError, parse_entries
 from conformance.layers.encoding import encode_case
 from conformance.matching.comparison import matches
 from conformance.matching.facts import Facts
-from conformance.model.case import Unsupported
+from conformance.model.case import Call, Case, Unsupported
 from conformance.run.engine import Engine
 
 pytestmark = pytest.mark.in_fork
@@ -449,3 +451,21 @@ def test_the_share_that_may_fail_is_estimated_from_what_was_seen(
     failing: int, covered: int, share: float
 ) -> None:
     assert estimate_share(failing, covered) == share
+
+
+def test_a_condition_on_nan_does_not_cover_inputs_without_one() -> None:
+    (entry,) = parse_entries(
+        """
+        [[known]]
+        layer = "MaxPool2d"
+        check = "gradients"
+        when = { "input.has_nan" = true }
+        strict = false
+        reason = "wrong gradient: of a window with NaN"
+        """,
+        "test",
+    )
+    call = Call("MaxPool2d", {"kernel_size": (1, 2)}, {}, "float32", "cpu")
+    for last, is_covered in ((math.nan, True), (math.inf, False), (1.0, False)):
+        case = Case(call, (np.array([[[0.0, last]]]),))
+        assert entry.covers(case) is is_covered
