@@ -11,6 +11,8 @@ from support import assert_declined, status
 
 from conformance.backends.guard import unguarded_backend
 from conformance.backends.registry import load
+from conformance.isolation.child import run_in_fork
+from conformance.items.outcomes import Outcome
 from conformance.model.case import Call, Unsupported
 
 pytest.importorskip("onnx")
@@ -267,3 +269,23 @@ def test_what_writes_into_its_input_is_not_exported(
     built = backend.build(Call(layer, arguments, {}, "float32", "cpu"))
     with pytest.raises(Unsupported, match="a graph writes into no input"):
         built(*(built.put(np.zeros(shape)) for shape in shapes))
+
+
+def test_a_copy_of_the_process_compiles_after_a_model_was_dropped() -> None:
+    """Threads of a dropped model's stream would take the next one, and a copy has no such threads.
+
+    Without `NUM_STREAMS` the copy hangs.
+    """
+    backend = _load_backend("openvino-f32")
+
+    def run(size: int) -> Outcome:
+        call = Call("functional.softmax", {"dim": 0}, {}, "float32", "cpu")
+        layer = backend.build(call)
+        layer(layer.put(np.zeros(size)))
+        return Outcome("passed")
+
+    run(2)
+    backend._compiled.cache_clear()
+    outcome = run_in_fork(lambda: run(3), 10.0)
+    assert outcome is not None
+    assert outcome.status == "passed"

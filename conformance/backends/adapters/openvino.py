@@ -68,7 +68,9 @@ class OpenVino(GraphBackend):
     def __init__(self, name: str, precision: str | None = None) -> None:
         super().__init__(name)
         self._core = ov.Core()
-        self._options: dict[str, Any] = {}
+        # Without streams the caller's thread computes. Threads of a stream outlive their model and
+        # take the next one, for which a copy of this process, which lacks them, waits forever.
+        self._options: dict[str, Any] = {"NUM_STREAMS": 0}
         if precision:
             self._options["INFERENCE_PRECISION_HINT"] = precision
         threads = os.environ.get("OMP_NUM_THREADS", "")
