@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
+import forked
 import numpy as np
 import pytest
 from support import assert_declined, status
@@ -271,6 +272,7 @@ def test_what_writes_into_its_input_is_not_exported(
         built(*(built.put(np.zeros(shape)) for shape in shapes))
 
 
+@pytest.mark.skipif(not forked.FORKS, reason="a process is not copied here")
 def test_a_copy_of_the_process_compiles_after_a_model_was_dropped() -> None:
     """Threads of a dropped model's stream would take the next one, and a copy has no such threads.
 
