@@ -31,6 +31,7 @@ from conformance.model import temp_cleanup
 from conformance.model.case import Case
 from conformance.model.limits import Limits, keep_to_one_thread
 from conformance.model.plain_text import bounded
+from conformance.model.protocols import SEALED_PREFIX
 
 POLL_SECONDS = 0.1
 MAX_LINE = 200
@@ -118,7 +119,9 @@ class Child:
     def start(self) -> None:
         """Start the process without waiting until it is ready."""
         self._errors = tempfile.TemporaryFile("a+b")  # noqa: SIM115 - `stop` closes it
-        environment = poisoned(os.environ)
+        # A sealed process poisons its own memory, and this one only judges.
+        is_sealed = self._run_options[0].startswith(SEALED_PREFIX)
+        environment = dict(os.environ) if is_sealed else poisoned(os.environ)
         keep_to_one_thread(environment)
         if self._guard is not None:
             environment = preloaded(environment, self._guard)

@@ -35,8 +35,9 @@ backend = ModuleBackend("leaves-out", nn=SimpleNamespace(ReLU=ReLU), base="torch
 """
 
 
+@pytest.mark.parametrize("isolation", ["process", "sealed"])
 def test_an_element_that_was_not_written_is_told(
-    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+    isolation: str, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     install_backends_module(pytester, monkeypatch, LEAVES_OUT)
     with warm.cold():
@@ -44,7 +45,7 @@ def test_an_element_that_was_not_written_is_told(
             pytester, "-v",
             "--conformance-backend=plugged:backend", "--conformance-layer=ReLU",
             "--conformance-check=values", "--conformance-dtype=float32",
-            "--conformance-profile=smoke",
+            "--conformance-profile=smoke", f"--conformance-isolation={isolation}",
         )  # fmt: skip
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.stdout.fnmatch_lines(
