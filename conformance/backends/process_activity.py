@@ -84,11 +84,15 @@ class IdleWatch:
 
 
 def _difference(before: Activity, after: Activity) -> Activity:
-    return Activity(*(b - a for a, b in zip(before, after, strict=True)))
+    return Activity(
+        after.moment - before.moment, after.seconds - before.seconds, after.runs - before.runs
+    )
 
 
 def _sum(first: Activity, second: Activity) -> Activity:
-    return Activity(*(a + b for a, b in zip(first, second, strict=True)))
+    return Activity(
+        first.moment + second.moment, first.seconds + second.seconds, first.runs + second.runs
+    )
 
 
 def _is_busy(rest: Activity) -> bool:
