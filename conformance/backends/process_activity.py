@@ -73,7 +73,7 @@ class IdleWatch:
         """Whether the process computes during a moment in which nothing is asked of it."""
         before = self._read()
         time.sleep(IDLE_SECONDS)
-        return _is_busy(_difference(before, self._read())._replace(moment=IDLE_SECONDS))
+        return _is_busy(_difference(before, self._read()))
 
     def _read(self) -> Activity:
         seconds, runs = 0.0, 0
@@ -96,8 +96,8 @@ def _sum(first: Activity, second: Activity) -> Activity:
 
 
 def _is_busy(rest: Activity) -> bool:
-    """Whether a process has computed in a rest, of which `moment` is the length."""
-    return rest.seconds > MAX_IDLE_SHARE * rest.moment or rest.runs > MAX_IDLE_RUNS
+    """Whether a process has computed more in a rest, however long, than a watch allows."""
+    return rest.seconds > MAX_IDLE_SHARE * IDLE_SECONDS or rest.runs > MAX_IDLE_RUNS
 
 
 def list_descendants(process: int) -> list[int]:

@@ -412,12 +412,13 @@ def test_a_process_that_goes_to_its_wait_does_not_live_on(
 
 
 @pytest.mark.parametrize(
-    ("runs", "seconds", "is_spared"), [(0, 0, True), (2, 0, False), (0, 1, False)]
+    ("length", "runs", "seconds", "is_spared"),
+    [(0.006, 0, 0, True), (0.006, 2, 0, False), (0.006, 0, 0.002, False), (9, 1, 0.1, False)],
 )
 def test_a_moment_of_waiting_is_spared_where_a_process_rested_between_requests(
-    runs: int, seconds: float, is_spared: bool, monkeypatch: pytest.MonkeyPatch
+    length: float, runs: int, seconds: float, is_spared: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`runs` and `seconds` are what it computes in each rest."""
+    """`runs` and `seconds` are what it computes in each rest of `length` seconds."""
     moment, activity, waits = 1000.0, (0.0, 0), list[float]()
     clock = SimpleNamespace(monotonic=lambda: moment, sleep=waits.append)
     monkeypatch.setattr(process_activity, "time", clock)
@@ -425,7 +426,7 @@ def test_a_moment_of_waiting_is_spared_where_a_process_rested_between_requests(
     watch = IdleWatch([1])
     for _ in range(3):
         watch.begin_rest()
-        moment += process_activity.IDLE_SECONDS / 2
+        moment += length
         activity = activity[0] + seconds, activity[1] + runs
         watch.end_rest()
         watch.begin_rest()
