@@ -22,7 +22,7 @@ from conformance.backends import confinement
 from conformance.backends.foreign_calls import HOOKS
 from conformance.backends.guard import BackendError
 from conformance.backends.poison import poisoned
-from conformance.backends.process_activity import IdleWatch, list_descendants, process_name
+from conformance.backends.process_activity import list_descendants, process_name, read_activity
 from conformance.backends.sealed_exceptions import rebuild_exception
 from conformance.backends.sealed_messages import (
     FACT_MEMBERS,
@@ -57,8 +57,9 @@ has closed its pipe must end."""
 CLOSED_REPORTS = (TAMPERS, "closes the pipe of the reports about it")
 MAX_REPORT = 1 << 22
 """Most bytes of reports that are read after a call."""
-SECONDS_BETWEEN_LOOKS = 0.25
-"""Seconds between two looks for processes that the code under test has left behind."""
+IDLE_SECONDS, MAX_IDLE_SHARE, MAX_IDLE_RUNS = 0.01, 0.2, 2
+"""How long an idle process is watched, the share of this that it may compute, and how often."""
+SECONDS_BETWEEN_WATCHES = 0.25
 ALWAYS_READ_AGAIN, READ_AGAIN_ONE_IN = 16, 16
 """So many outputs are read again when they are compared; then one in so many, at random.
 
@@ -107,7 +108,7 @@ class SealedProcess:
         self.operators: dict[str, None] = {}
         self._process: subprocess.Popen[bytes] | None = None
         self._owner, self._lock = 0, threading.RLock()
-        self._looked, self._idle = 0.0, IdleWatch()
+        self._watched, self._own_processes = 0.0, list[int]()
         self._decoder = AnswerDecoder(self.native)
         self._ends: list[int | None] = []
         self._forget()
@@ -214,11 +215,11 @@ class SealedProcess:
             return noted
         breaches = list(dict.fromkeys([*noted, *self._read_reports()]))
         now = time.monotonic()
-        if now - self._looked > SECONDS_BETWEEN_LOOKS:
-            self._looked = now
+        if now - self._watched > SECONDS_BETWEEN_WATCHES:
+            self._watched = now
             breaches += self._find_left_behind()
-        if self._idle.sees_work():
-            breaches.append((LIVES_ON, "it computes while nothing is asked of it"))
+            if self._works_while_idle():
+                breaches.append((LIVES_ON, "it computes while nothing is asked of it"))
         return breaches
 
     def _read_reports(self) -> Iterator[tuple[str, str]]:
@@ -242,8 +243,21 @@ class SealedProcess:
         if self._process is None:
             return
         for process in list_descendants(self._process.pid):
-            if process not in self._idle.processes:
+            if process not in self._own_processes:
                 yield LIVES_ON, f"the process {process_name(process)} runs after the call"
+
+    def _works_while_idle(self) -> bool:
+        # On a busy machine an honest process may still be on its way from an answer to its wait.
+        return self._has_computed() and self._has_computed()
+
+    def _has_computed(self) -> bool:
+        """Whether the process computes during a moment in which nothing is asked of it."""
+        before = [read_activity(process) for process in self._own_processes]
+        time.sleep(IDLE_SECONDS)
+        after = [read_activity(process) for process in self._own_processes]
+        seconds = sum(b[0] - a[0] for a, b in zip(before, after, strict=True))
+        runs = sum(b[1] - a[1] for a, b in zip(before, after, strict=True))
+        return seconds > MAX_IDLE_SHARE * IDLE_SECONDS or runs > MAX_IDLE_RUNS
 
     def _read_means(self, deadline: float | None) -> str:
         """What the process is left with, which it says before it loads the code under test."""
@@ -271,7 +285,6 @@ class SealedProcess:
 
     def _exchange(self, message: bytes, seconds: float | None) -> Answer:
         deadline = None if seconds is None else time.monotonic() + seconds
-        self._idle.end_rest()
         try:
             # If the process has ended, its missing answer shows that.
             with contextlib.suppress(OSError):
@@ -279,7 +292,6 @@ class SealedProcess:
             answer = self._decoder.decode(self._pipe.receive(deadline))
             if self._hangup.poll(0) and CLOSED_REPORTS not in self._noted:
                 self._noted.append(CLOSED_REPORTS)
-            self._idle.begin_rest()
             return answer
         except (EOFError, OSError):
             code = self._wait_for_end()
@@ -358,7 +370,7 @@ class SealedProcess:
         self._pipe = Pipe(self._process.stdout.fileno(), self._process.stdin.fileno())
         os.set_blocking(self._process.stdin.fileno(), False)
         self.means = self._read_means(self.seconds and time.monotonic() + LOAD_SECONDS)
-        self._idle = IdleWatch([self._process.pid, *list_descendants(self._process.pid)])
+        self._own_processes = [self._process.pid, *list_descendants(self._process.pid)]
         try:
             start = pickle.dumps((self.backend, list(sys.path), report_end))
             answer = self._exchange(start, self.seconds and self.seconds + LOAD_SECONDS)
@@ -367,7 +379,7 @@ class SealedProcess:
         if answer.value:
             self.stop()
             raise BackendError(str(answer.value))
-        self._looked = 0.0
+        self._watched = 0.0
 
 
 def _environment(folder: Path) -> dict[str, str]:

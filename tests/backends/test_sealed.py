@@ -9,14 +9,13 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from conformance import Call, Unsupported
-from conformance.backends import confinement, process_activity, sealed_process
+from conformance.backends import confinement, sealed_process
 from conformance.backends.capabilities import (
     base_of,
     breaches_of,
@@ -26,7 +25,6 @@ from conformance.backends.capabilities import (
 )
 from conformance.backends.foreign_calls import hooks
 from conformance.backends.guard import BackendError, unguarded_backend
-from conformance.backends.process_activity import IdleWatch
 from conformance.backends.registry import load
 from conformance.backends.sealed import SealedBackend
 from conformance.backends.sealed_messages import LateError, Pipe, SealedError
@@ -403,36 +401,13 @@ def _runs_on(command: str) -> bool:
 
 @pytest.mark.parametrize(("runs", "lives_on"), [((0, 9, 9, 9), False), ((0, 9, 9, 18), True)])
 def test_a_process_that_goes_to_its_wait_does_not_live_on(
-    runs: Sequence[int], lives_on: bool, monkeypatch: pytest.MonkeyPatch
+    sealed: Any, runs: Sequence[int], lives_on: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """`runs` is how often the process has run at the ends of two moments."""
-    counts = iter(runs)
-    monkeypatch.setattr(process_activity, "read_activity", lambda _: (0.0, next(counts)))
-    assert IdleWatch([1]).sees_work() == lives_on
-
-
-@pytest.mark.parametrize(
-    ("length", "runs", "seconds", "is_spared"),
-    [(0.006, 0, 0, True), (0.006, 2, 0, False), (0.006, 0, 0.002, False), (9, 1, 0.1, False)],
-)
-def test_a_moment_of_waiting_is_spared_where_a_process_rested_between_requests(
-    length: float, runs: int, seconds: float, is_spared: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """`runs` and `seconds` are what it computes in each rest of `length` seconds."""
-    moment, activity, waits = 1000.0, (0.0, 0), list[float]()
-    clock = SimpleNamespace(monotonic=lambda: moment, sleep=waits.append)
-    monkeypatch.setattr(process_activity, "time", clock)
-    monkeypatch.setattr(process_activity, "read_activity", lambda _: activity)
-    watch = IdleWatch([1])
-    for _ in range(3):
-        watch.begin_rest()
-        moment += length
-        activity = activity[0] + seconds, activity[1] + runs
-        watch.end_rest()
-        watch.begin_rest()
-        watch.end_rest()
-    assert not watch.sees_work()
-    assert (not waits) == is_spared
+    process = sealed()._process
+    counts = iter([count for count in runs for _ in process._own_processes])
+    monkeypatch.setattr(sealed_process, "read_activity", lambda _: (0.0, next(counts)))
+    assert process._works_while_idle() == lives_on
 
 
 def test_natives_that_nobody_holds_are_dropped(sealed: Any) -> None:
