@@ -119,7 +119,7 @@ class Child:
     def start(self) -> None:
         """Start the process without waiting until it is ready."""
         self._errors = tempfile.TemporaryFile("a+b")  # noqa: SIM115 - `stop` closes it
-        # A sealed process poisons its own memory, and this one only judges.
+        # The backend of a sealed run computes in the sealed process, which has poisoned memory.
         is_sealed = self._run_options[0].startswith(SEALED_PREFIX)
         environment = dict(os.environ) if is_sealed else poisoned(os.environ)
         keep_to_one_thread(environment)
