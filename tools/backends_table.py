@@ -82,9 +82,9 @@ A run of each shipped backend by its tox environment, with two workers on two co
 checks and dtypes that it offers. What compiles or exports each structure runs in float32, and
 torch-compile only `values` and `gradients`. 40 examples are the profile smoke, 200 standard.
 `failed` counts items that failed in a new way, which were listed as known failures or mended after
-the run, and items in which nothing was compared. One of mlx, a hang that did not come again, is not
-explained. A run with a time budget may leave items out; the last share is that of the cases that
-ran. What was found: [findings](findings.md).
+the run, and items in which nothing was compared. A run with a time budget may leave items out; the
+last share is that of the cases that ran. Why the run of mlx was late, and left 31 items out, is not
+known. What was found: [findings](findings.md).
 
 {table([NAMES.get(name, name) for name in SHORT], rows)}"""
 
