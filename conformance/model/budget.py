@@ -14,6 +14,9 @@ GRACE = 0.1
 # would leave nothing for the others. With 1, a second expensive layer would be left out because of
 # the first.
 GUARANTEED_SHARE = 0.5
+# Share of the time that earlier items saved which one item may take. With 1, one expensive item
+# could take all of it, and each later one would run few examples.
+SAVED_SHARE = 0.25
 _BUDGET_PATTERN = re.compile(r"(?P<seconds>\d+(\.\d+)?)(?P<item>/item)?", re.ASCII)
 MAX_SECONDS = 1e8
 """The largest budget in seconds, about three years."""
@@ -23,8 +26,9 @@ MAX_SECONDS = 1e8
 class Budget:
     """Time for items, of a whole run or for each item.
 
-    In a whole run's budget, the next item gets the time that an item did not use. Time that an
-    item used in excess is taken from all remaining items in equal parts.
+    In a whole run's budget, time that an item does not use is kept for later items, each of which
+    may take `SAVED_SHARE` of what is left of it. Time that an item uses in excess is taken from
+    all remaining items in equal parts.
 
     Args:
         seconds: time for one item.
@@ -53,7 +57,8 @@ class Budget:
         ):
             self._saved_seconds += self.seconds
             return None
-        allowed = self.seconds + (saved if saved > 0 else saved / remaining_items)
+        share = max(SAVED_SHARE, 1 / remaining_items) if saved > 0 else 1 / remaining_items
+        allowed = self.seconds + saved * share
         started = time.monotonic()
 
         def seconds_left() -> float:

@@ -45,13 +45,6 @@ def test_any_other_text_is_refused(text: str) -> None:
         parse_budget(text, 1, 1)
 
 
-def test_the_rest_of_an_item_goes_to_the_next_only_if_they_share() -> None:
-    for items, minimum, maximum in ((5, 19.0, 20.0), (0, 9.0, 10.0)):
-        budget = Budget(10.0, items)
-        assert budget.begin()() > 9.0
-        assert minimum < budget.begin()() <= maximum
-
-
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """A time that passes only where a test says so."""
@@ -69,6 +62,24 @@ def _spend(budget: Budget, clock: list[float], seconds: float) -> float | None:
     clock[0] += seconds
     seconds_left()
     return allowed
+
+
+def test_later_items_take_shares_of_what_an_item_leaves_only_if_they_share(
+    clock: list[float],
+) -> None:
+    own = Budget(10.0)
+    assert [_spend(own, clock, 2.0) for _ in range(2)] == [10.0, 10.0]
+    shared = parse_budget("100", items=10, workers=1)
+    # The first item leaves 8 s, of which the second takes 2 s. The third takes 1.5 s of the 6 s.
+    assert [_spend(shared, clock, s) for s in (2.0, 12.0, 11.5)] == [10.0, 12.0, 11.5]
+
+
+def test_the_last_items_of_a_run_use_all_that_is_left(clock: list[float]) -> None:
+    budget = parse_budget("100", items=10, workers=1)
+    grants = [_spend(budget, clock, 2.0) for _ in range(9)]
+    assert grants[-1] == pytest.approx(10.0 + 64.0 / 2)
+    assert _spend(budget, clock, 82.0) == pytest.approx(82.0)
+    assert clock[0] == pytest.approx(100.0)
 
 
 def test_what_an_item_takes_too_much_all_later_ones_do_without(clock: list[float]) -> None:
