@@ -29,7 +29,7 @@ State = Mapping[str, Rounded]
 LayerValues = Callable[[str, State, Sequence[Any], Mapping[str, Any]], Any]
 """Name of a layer, state, operands, arguments → what it returns."""
 
-_MOVEMENTS: Mapping[str, Callable[..., Rounded]] = {
+MOVEMENTS: Mapping[str, Callable[..., Rounded]] = {
     function.__name__: function
     for function in (
         *(movements.permute, movements.transpose, movements.reshape, movements.flip),
@@ -37,6 +37,7 @@ _MOVEMENTS: Mapping[str, Callable[..., Rounded]] = {
         *(movements.squeeze, movements.unsqueeze),
     )
 }
+"""Operators whose results are elements of their operands."""
 
 
 _BROADCASTING = frozenset(("add", "sub", "mul", "div", "maximum", "minimum"))
@@ -99,7 +100,7 @@ def node_value(
     else:
         operator = str(node.target)
         operands = _expanded(operands) if operator in _BROADCASTING else operands
-        result = (_MOVEMENTS.get(operator) or OPERATORS[operator])(*operands, **arguments)
+        result = (MOVEMENTS.get(operator) or OPERATORS[operator])(*operands, **arguments)
     result = result[0] if isinstance(result, tuple) else result
     result = enclose(result) if isinstance(result, Choices) else result
     assert isinstance(result, Rounded)

@@ -12,6 +12,7 @@ import pytest
 import torch
 from conformance.strategies.network.builder import MAX_NODES
 from planted.rewrites import Rewriting, around, blind, layers, operators, right
+from planted.rewrites.matching import bypass, calls, insert
 from support import cases, first_failure
 from torch import fx
 
@@ -80,6 +81,26 @@ def test_a_wrong_rewrite_fails(name: str) -> None:
         for check, examples in (("values", 900), ("gradients", 450))
     )
     assert any(search.failure is not None for search in searches)
+
+
+def test_only_special_numbers_show_a_move_that_is_a_product_with_the_identity() -> None:
+    def multiply_by_identity(module: fx.GraphModule) -> bool:
+        nodes = list(calls(module, torch.permute))
+        for node in nodes:
+            bypass(node, insert(node, _permuted_product, *node.args, **node.kwargs))
+        return bool(nodes)
+
+    backend = Rewriting(multiply_by_identity)
+    for check in ("values", "gradients"):
+        assert first_failure(backend, "Network", check, "float64", 120).passed
+    failure = first_failure(backend, "Network", "special", "float64", 300).failure
+    assert failure is not None
+    assert "nan" in str(failure)
+
+
+def _permuted_product(x: torch.Tensor, dims: tuple[int, ...]) -> torch.Tensor:
+    """Matrix units move numbers so; NaN times 0 is NaN."""
+    return (x @ torch.eye(x.shape[-1], dtype=x.dtype)).permute(dims)
 
 
 @pytest.mark.parametrize("name", RIGHT)

@@ -20,7 +20,7 @@ from conformance.layers.network.evaluation import (
 from conformance.layers.network.reduction import smaller_networks
 from conformance.model.case import Case
 from conformance.model.graph import OUTPUT, Node, input_count, is_layer, nodes_of
-from conformance.oracles.network import network_values
+from conformance.oracles.network import MOVEMENTS, network_values
 from conformance.spec.layer_spec import LayerSpec, Variation
 from conformance.spec.parts import Benchmark, Conditions, Generation, Oracle, State, Traits
 from conformance.spec.propagation import Propagation, computed, copied
@@ -129,16 +129,19 @@ def _computes_alike_in_training(case: Case) -> bool:
 
 def _expected(trial: TrialLike) -> tuple[Rounded, ...]:
     """The oracle's values where the arithmetic of every node says how NaN travels; else open."""
+    expected = trial.expected
+    if all(map(_propagates, _called_targets(trial.case))):
+        return expected
+    return tuple(x.with_error(np.full(x.shape, np.inf)) for x in expected)
+
+
+def _propagates(target: str) -> bool:
+    """Whether a target's arithmetic says where NaN and infinities go, in every implementation."""
     from conformance.layers import CATALOGUE
 
-    says = all(
-        is_layer(x) and CATALOGUE[x].oracle.propagation in (copied, computed)
-        for x in _called_targets(trial.case)
-    )
-    expected = trial.expected
-    return expected if says else tuple(
-        x.with_error(np.full(x.shape, np.inf)) for x in expected
-    )  # fmt: skip
+    if is_layer(target):
+        return CATALOGUE[target].oracle.propagation in (copied, computed)
+    return target in MOVEMENTS or target in ("neg", "abs")
 
 
 def _flops(workload: Workload, weights: Sequence[Shape], outputs: Sequence[Shape]) -> int:
